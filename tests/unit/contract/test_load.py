@@ -121,7 +121,7 @@ def test_a_project_cannot_switch_a_limit_off_or_touch_the_service(tmp_path: Path
     assert contract.enforcement is Enforcement.ENFORCE
     limits = contract.hook_limits("Stop", USER_KEY, "x.sh", "x.sh")
     assert limits.enforcement is Enforcement.ENFORCE
-    with pytest.raises(ContractError, match="a project cannot set service.autostart"):
+    with pytest.raises(ContractError, match=r"a project cannot set service\.autostart"):
         load_contract(None, write_project(tmp_path, "[service]\nautostart = false\n"))
 
 
