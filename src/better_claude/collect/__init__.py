@@ -1,0 +1,1 @@
+"""Outside to records: spool, telemetry, samples, transcripts; bad input is set aside."""
