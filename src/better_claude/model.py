@@ -30,7 +30,11 @@ class Mode(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a run ended; ``LOST`` is a run whose launcher never wrote its end."""
+    """How a run ended.
+
+    ``LOST`` is a run whose launcher never wrote its end; ``UNKNOWN`` is history only: a transcript
+    that tells that a hook ran, but not how it ended.
+    """
 
     OK = "ok"
     BLOCKED = "blocked"
@@ -39,6 +43,7 @@ class Outcome(StrEnum):
     OVER_MEMORY = "over_memory"
     CANCELLED = "cancelled"
     LOST = "lost"
+    UNKNOWN = "unknown"
 
 
 class Enforcement(StrEnum):
@@ -162,7 +167,11 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class HistoryRun(msgspec.Struct, frozen=True):
-    """One hook run as a transcript tells it: less than a Run, and never mixed with one."""
+    """One hook run as a transcript tells it: less than a Run, and never mixed with one.
+
+    ``duration_ms`` is -1 where the transcript does not tell: such a run counts, but belongs in no
+    percentile. ``key`` is that of ``command``, or of ``name`` where the command is not told.
+    """
 
     time_ns: int
     session: str
