@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, open_sandbox
 
 from better_claude.paths import Paths
 
@@ -88,12 +88,8 @@ def _is_the_users(path: str) -> bool:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """Yield a home, a state folder and a project of the test's own; nothing of them stays."""
-    box = Sandbox(Path(tempfile.mkdtemp(dir=Path(tempfile.gettempdir()).parent)))
-    box.home.mkdir()
-    box.project.mkdir()
-    yield box
-    shutil.rmtree(box.root, ignore_errors=True)
-    shutil.rmtree(box.paths.spools[1], ignore_errors=True)
+    with open_sandbox() as box:
+        yield box
 
 
 @pytest.fixture(autouse=True)

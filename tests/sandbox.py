@@ -1,8 +1,10 @@
 """The folders that one test has for itself."""
 
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,3 +48,17 @@ class Sandbox:
             "BETTER_CLAUDE_STATE": str(self.state),
             **(extra or {}),
         }
+
+
+@contextmanager
+def open_sandbox() -> Iterator[Sandbox]:
+    """Make the folders, and remove all of them at the end."""
+    # Beside the session's TMPDIR and not in it: a Unix socket's path has 107 bytes.
+    box = Sandbox(Path(tempfile.mkdtemp(dir=Path(tempfile.gettempdir()).parent)))
+    box.home.mkdir()
+    box.project.mkdir()
+    try:
+        yield box
+    finally:
+        shutil.rmtree(box.paths.spools[1], ignore_errors=True)
+        shutil.rmtree(box.root, ignore_errors=True)
