@@ -98,7 +98,7 @@ def _tool_result(name: str, time_ns: int, ident: str, own: Attributes) -> Record
         session=_session(own),
         tool=text(own.get("tool_name")),
         source=Source.TELEMETRY,
-        ident=ident,
+        ident=text(own.get("tool_use_id")) or ident,
         duration_ms=integer(own.get("duration_ms")),
         ok=ok,
         error="" if ok else code(own.get("error_type"), "error"),
