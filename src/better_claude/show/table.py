@@ -25,11 +25,12 @@ STRONG = "bold"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place: text, a rich style, and a dimmed tail that is shortened first."""
+    """What stands in one place: text in a rich style, and a tail that is shortened first."""
 
     text: str
     style: str = ""
     tail: str = ""
+    tail_style: str = QUIET
 
     def spelled(self) -> str:
         """Return text and tail as they are printed."""
@@ -52,6 +53,17 @@ class Column(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What a table may fill: so many terminal cells (None: no edge), below a title."""
+
+    width: int | None = None
+    title: str = ""
+
+
+NO_EDGE = Room()
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A column as laid out: its heading, side and width in terminal cells."""
 
@@ -67,30 +79,29 @@ class Grid:
     places: tuple[Place, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
+    headed: bool = True
 
 
-def lay_out(
-    columns: Sequence[Column[R]], records: Iterable[R], width: int | None = None, title: str = ""
-) -> Grid:
-    """Fill ``columns`` from ``records`` and keep those that fit into ``width`` terminal cells.
+def lay_out(columns: Sequence[Column[R]], records: Iterable[R], room: Room = NO_EDGE) -> Grid:
+    """Fill ``columns`` from ``records`` and keep those that fit into ``room``.
 
-    Without ``width`` (a pipe, a file) everything stays at its full length. A column that has a rank
+    Without an edge (a pipe, a file) everything stays at its full length. A column that has a rank
     and whose every cell is empty says nothing and is left out.
     """
     rows = [[_cell(column.cell(record)) for column in columns] for record in records]
     full = [_full_width(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     kept = [i for i, c in enumerate(columns) if c.rank == 0 or any(row[i].text for row in rows)]
-    widths = full if width is None else _fit(columns, full, kept, width)
+    widths = full if room.width is None else _fit(columns, full, kept, room.width)
     return Grid(
         places=tuple(Place(columns[i].heading, columns[i].right, widths[i]) for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
-        title=title,
+        title=room.title,
     )
 
 
 def _cell(value: str | Cell) -> Cell:
     cell = value if isinstance(value, Cell) else Cell(value)
-    return Cell(clean(cell.text), cell.style, clean(cell.tail))
+    return Cell(clean(cell.text), cell.style, clean(cell.tail), cell.tail_style)
 
 
 def _full_width(column: Column[R], cells: Iterable[Cell]) -> int:
@@ -124,7 +135,8 @@ def to_text(grid: Grid) -> "Text":
     from rich.text import Text
 
     lines = [Text(grid.title, style=STRONG)] if grid.title else []
-    lines.append(_line(grid.places, [Cell(place.heading, QUIET) for place in grid.places]))
+    if grid.headed:
+        lines.append(_line(grid.places, [Cell(place.heading, QUIET) for place in grid.places]))
     lines.extend(_line(grid.places, row) for row in grid.rows)
     return Text("\n", no_wrap=True, overflow="ignore").join(lines)
 
@@ -134,9 +146,10 @@ def _line(places: Sequence[Place], cells: Sequence[Cell]) -> "Text":
 
     parts = []
     for place, cell in zip(places, cells, strict=True):
-        part = Text(cell.text, style=cell.style)
+        # Spans, not a base style: the padding must stay plain, so that line ends can be stripped.
+        part = Text().append(cell.text, cell.style)
         if cell.tail:
-            part = Text.assemble(part, (f" {cell.tail}", QUIET))
+            part.append(f" {cell.tail}", cell.tail_style)
         part.truncate(place.width, overflow="ellipsis")
         part.align("right" if place.right else "left", place.width)
         parts.append(part)

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from better_claude.show.screen import Screen
-from better_claude.show.table import Cell, Column, lay_out, to_text
+from better_claude.show.table import Cell, Column, Room, lay_out, to_text
 
 Row = tuple[str, str, str]
 COLUMNS: list[Column[Row]] = [
@@ -22,7 +22,7 @@ ROWS: list[Row] = [
 
 def rendered(width: int | None) -> list[str]:
     screen = Screen(io.StringIO(), width, colour=False)
-    grid = lay_out(COLUMNS, ROWS, width)
+    grid = lay_out(COLUMNS, ROWS, Room(width))
     return screen.render([to_text(grid)]).splitlines()
 
 

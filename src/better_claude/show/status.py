@@ -1,0 +1,116 @@
+"""The first screen: is the service up, what runs now, how did the last day go, what to do next."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from better_claude.model import Mode
+from better_claude.show import cells
+from better_claude.show.table import (
+    GOOD,
+    NO_EDGE,
+    QUIET,
+    WARN,
+    WRONG,
+    Cell,
+    Column,
+    Grid,
+    Room,
+    lay_out,
+)
+from better_claude.store.views import StatusSummary
+from better_claude.units import format_duration
+
+_FAILED = ("timeout", "over_memory", "error", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFigures:
+    """What is known of the service: 0 and empty where it does not run."""
+
+    running: bool
+    pid: int = 0
+    port: int = 0
+    started_ns: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Everything that the first screen says."""
+
+    summary: StatusSummary
+    service: ServiceFigures
+    mode: str
+    contract_origin: str
+    window: str
+    sample: bool = False
+
+
+def status_grid(view: StatusView, room: Room = NO_EDGE) -> Grid:
+    """Lay out the lines above the tables, each with what it speaks of in front."""
+    columns: list[Column[tuple[str, Cell]]] = [
+        Column("", lambda line: Cell(line[0], QUIET), right=False),
+        Column("", lambda line: line[1], right=False, flexible=True, minimum=20),
+    ]
+    grid = lay_out(columns, list(_lines(view)), room)
+    return Grid(grid.places, grid.rows, grid.title, headed=False)
+
+
+def _lines(view: StatusView) -> Iterator[tuple[str, Cell]]:
+    if not view.sample:
+        yield "service", _service(view.service, view.summary.now_ns)
+    yield "contract", Cell(view.mode, tail=f"· {view.contract_origin}")
+    yield view.window, verdict(view.summary)
+    yield "sessions", _sessions(view.summary)
+    yield "running", _running(view.summary)
+    if view.summary.quarantine:
+        yield "set aside", _set_aside(view.summary.quarantine)
+
+
+def _service(service: ServiceFigures, now_ns: int) -> Cell:
+    if not service.running:
+        return Cell("down", WARN, "· it starts with the next session, or: better-claude up")
+    up = format_duration(max(now_ns - service.started_ns, 0))
+    return Cell(f"up {up}", GOOD, f"· pid {service.pid} · port {service.port}")
+
+
+def verdict(summary: StatusSummary) -> Cell:
+    """Judge the window in one line: nothing recorded, all good, or what failed and how often."""
+    if summary.runs == 0:
+        return Cell("nothing measured yet", QUIET)
+    failures = sum(summary.outcomes.get(outcome, 0) for outcome in _FAILED)
+    runs = cells.plural(summary.runs, "run")
+    if failures == 0:
+        return Cell(f"{runs}, none failed", GOOD)
+    return Cell(
+        f"{failures:,} of {runs} failed", WRONG, f"· {cells.outcome_list(summary.outcomes)}"
+    )
+
+
+def _sessions(summary: StatusSummary) -> Cell:
+    active = f"· {summary.sessions_active:,} active" if summary.sessions_active else ""
+    return Cell(f"{summary.sessions:,}", tail=active)
+
+
+def _running(summary: StatusSummary) -> Cell:
+    counts = {mode: sum(run.mode is mode for run in summary.running) for mode in Mode}
+    told = [cells.plural(number, mode.value) for mode, number in counts.items() if number]
+    return Cell(", ".join(told) or "nothing")
+
+
+def _set_aside(quarantine: Mapping[str, int]) -> Cell:
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(quarantine.items()))
+    return Cell(cells.plural(sum(quarantine.values()), "record"), WARN, f"· {reasons}")
+
+
+def next_step(view: StatusView) -> str:
+    """Name the one command that helps most from here."""
+    summary = view.summary
+    if view.sample:
+        return "better-claude run -- claude    measures your own sessions"
+    if summary.runs == 0:
+        return "better-claude run -- claude    measures one session, installs nothing"
+    for outcome in _FAILED:
+        if summary.outcomes.get(outcome):
+            return f"better-claude runs --outcome {outcome}    shows what failed"
+    return "better-claude hooks    shows where the time goes"
