@@ -73,5 +73,5 @@ def test_the_table_at_80_columns() -> None:
     assert Screen(io.StringIO(), 80, False).render([to_text(grid)]).splitlines() == [
         "session   project   pid  procs  CPU  memory  disk r/s   w/s  hooks  failed",
         "3f2a9c1e  shop     4242      3  25%  100 MB      1 KB  10 B    120       2",
-        "3f2a9c1e  shop        5      3       100 MB                     120       2",
+        "3f2a9c1e  shop        5      3       100 MB                    120       2",
     ]
