@@ -27,10 +27,10 @@ SOURCES := pyproject.toml hatch_build.py README.md LICENSE \
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-run: install ## install everything into .venv, start the service and show the state
+run: install ## install, start the service and show the state
 	@$(BIN)/better-claude welcome
 
-install: $(STAMPS)/install
+install: $(STAMPS)/install ## install everything into .venv
 
 test: lint suites ## set everything up, then lint, types and every suite, the real client's included
 
