@@ -65,7 +65,8 @@ class HookSummary(msgspec.Struct, frozen=True, tag_field="kind", tag="hook"):
 
     ``exact`` tells how the percentiles were made: from every value, or, for many runs, from
     sketches with 1% relative accuracy. ``failures`` counts the outcomes that are
-    neither ok nor blocked nor cancelled. ``wait_ns`` is the sum of all durations, ``cpu_mean_ns`` user and system time a run.
+    neither ok nor blocked nor cancelled. ``wait_ns`` is the sum of all durations, ``cpu_mean_ns``
+    user and system time a run.
     """
 
     key: str
