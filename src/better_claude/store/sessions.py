@@ -9,8 +9,10 @@ from better_claude.store.codes import FAILURE_CODES
 from better_claude.store.interning import CACHE_ENTRIES, Interner
 from better_claude.store.rollup import HOOK, OUTCOME, SESSION, WALL_NS, RunRow
 
-# Where the receiver puts the client's version.
-VERSION_ATTRIBUTES = ("service.version", "app.version", "version")
+# Where an event carries the client's version.
+VERSION_ATTRIBUTE = "client_version"
+# Where an imported session's one carries the folder that it was started in.
+PROJECT_ATTRIBUTE = "project"
 
 _COUNTERS = (
     "cpu_ns",
@@ -127,8 +129,8 @@ class _Seen:
         self.project = getattr(record, "project", "") or self.project
         self.claude_pid = getattr(record, "claude_pid", 0) or self.claude_pid
         if isinstance(record, ClientEvent):
-            for name in VERSION_ATTRIBUTES:
-                self.version = str(record.attributes.get(name, "")) or self.version
+            self.version = str(record.attributes.get(VERSION_ATTRIBUTE, "")) or self.version
+            self.project = str(record.attributes.get(PROJECT_ATTRIBUTE, "")) or self.project
 
     def row(self) -> tuple[int, int, str, int, str]:
         return self.first_ns, self.last_ns, self.project, self.claude_pid, self.version
