@@ -46,14 +46,17 @@ class Screen:
                 console.print(renderable, crop=self.width is not None, soft_wrap=False)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
-    def console(self) -> "Console":
-        """Return a rich console of this shape, which takes text literally, never as markup."""
+    def console(self, follow: bool = False) -> "Console":
+        """Return a rich console of this shape, which takes text literally, never as markup.
+
+        With ``follow`` it keeps asking the terminal for its size.
+        """
         from rich.console import Console
 
         return Console(
             file=self.stream,
-            width=self.width or _NO_EDGE,
-            force_terminal=self.colour,
+            width=None if follow else self.width or _NO_EDGE,
+            force_terminal=self.colour or follow,
             no_color=not self.colour,
             markup=False,
             highlight=False,

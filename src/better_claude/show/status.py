@@ -25,13 +25,18 @@ _FAILED = ("timeout", "over_memory", "error", "lost")
 
 @dataclass(frozen=True, slots=True)
 class ServiceFigures:
-    """What is known of the service: 0 and empty where it does not run."""
+    """What is known of the service: 0 and empty where it does not run, or does not answer.
+
+    ``failing`` names the stages that do not work now.
+    """
 
     running: bool
+    answering: bool = False
     pid: int = 0
     port: int = 0
     started_ns: int = 0
     version: str = ""
+    failing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ def _lines(view: StatusView) -> Iterator[tuple[str, Cell]]:
 def _service(service: ServiceFigures, now_ns: int) -> Cell:
     if not service.running:
         return Cell("down", WARN, "· it starts with the next session, or: better-claude up")
+    if not service.answering:
+        return Cell("not answering", WRONG, f"· pid {service.pid} · see service.log")
+    if service.failing:
+        return Cell(f"failing: {', '.join(service.failing)}", WRONG, f"· pid {service.pid}")
     up = format_duration(max(now_ns - service.started_ns, 0))
     return Cell(f"up {up}", GOOD, f"· pid {service.pid} · port {service.port}")
 

@@ -42,7 +42,7 @@ def lines(grid: Grid, colour: bool = False) -> list[str]:
 
 
 def view(**changes: object) -> StatusView:
-    service = ServiceFigures(True, 4711, 43121, NOW - 11_000_000_000_000, "0.1.0")
+    service = ServiceFigures(True, True, 4711, 43121, NOW - 11_000_000_000_000, "0.1.0")
     fields: dict[str, object] = {
         "summary": STATUS,
         "service": service,
@@ -151,6 +151,17 @@ def test_a_sample_has_no_service() -> None:
 def test_a_service_that_is_down_says_how_it_starts() -> None:
     first = lines(status_grid(view(service=ServiceFigures(False)), Room(80)))[0]
     assert first == "service    down · it starts with the next session, or: better-claude up"
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        (ServiceFigures(True, pid=7), "not answering · pid 7 · see service.log"),
+        (ServiceFigures(True, True, 7, failing=("spool",)), "failing: spool · pid 7"),
+    ],
+)
+def test_a_service_that_is_ill_says_so(service: ServiceFigures, said: str) -> None:
+    assert lines(status_grid(view(service=service), Room(80)))[0] == f"service    {said}"
 
 
 @pytest.mark.parametrize(
