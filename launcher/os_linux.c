@@ -1,0 +1,350 @@
+#include "os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "text.h"
+
+#define FILE_MAX 4096
+#define PATH_ROOM 96
+
+/* --------------------------------------------------------------------------------- small files */
+
+/* Reads the beginning of a file of /proc or /sys; returns its length, 0 if there is none. */
+static size_t read_at(int folder, const char *path, char *buffer, size_t capacity)
+{
+    int file = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t length = read(file, buffer, capacity - 1);
+    close(file);
+    buffer[length > 0 ? length : 0] = '\0';
+    return length > 0 ? (size_t)length : 0;
+}
+
+static void process_path(char path[PATH_ROOM], pid_t pid, const char *name)
+{
+    struct text text = text_in(path, PATH_ROOM);
+    text_add(&text, "/proc/");
+    text_number(&text, (uint64_t)pid);
+    text_add(&text, name);
+}
+
+static size_t read_process(pid_t pid, const char *name, char *buffer, size_t capacity)
+{
+    char path[PATH_ROOM];
+    process_path(path, pid, name);
+    return read_at(AT_FDCWD, path, buffer, capacity);
+}
+
+/* Returns field `number` (counted as in proc(5)) of a process's stat, 0 if unknown. The name in
+ * field 2 may hold anything, so counting begins behind its last parenthesis. */
+static uint64_t stat_field(pid_t pid, int number)
+{
+    char stat[FILE_MAX];
+    read_process(pid, "/stat", stat, sizeof stat);
+    char *at = strrchr(stat, ')');
+    for (int field = 2; at != NULL && field < number; field++)
+        at = strchr(at + 1, ' ');
+    return at == NULL ? 0 : strtoull(at, NULL, 10);
+}
+
+/* ------------------------------------------------------------------------------------ ancestry */
+
+/* Finds out whether `pid` is `<shell> -c <text that names us>`. */
+static void read_parent(struct ancestry *ancestry, pid_t pid, const char *self)
+{
+    char arguments[FILE_MAX];
+    size_t length = read_process(pid, "/cmdline", arguments, sizeof arguments);
+    const char *end = arguments + length;
+    const char *option = arguments + strlen(arguments) + 1;
+    const char *text = option < end ? option + strlen(option) + 1 : end;
+    if (text >= end || strcmp(option, "-c") != 0 || strstr(text, self) == NULL)
+        return;
+    ancestry->parent_runs_us = true;
+    struct text shell = text_in(ancestry->parent_shell, sizeof ancestry->parent_shell);
+    text_add(&shell, arguments);
+}
+
+void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const char *self)
+{
+    *ancestry = (struct ancestry){.start_ticks = stat_field(getpid(), 22)};
+    if (depth == OURSELVES)
+        return;
+    ancestry->grandparent = (long)stat_field(getppid(), 4);
+    read_parent(ancestry, getppid(), self);
+}
+
+bool os_adopt_orphans(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
+}
+
+/* -------------------------------------------------------------------------------------- the tree */
+
+static void add_pids(struct tree *tree, const char *list)
+{
+    char *end;
+    for (long pid; tree->count < TREE_MAX && (pid = strtol(list, &end, 10)) > 0; list = end)
+        tree->pids[tree->count++] = (pid_t)pid;
+}
+
+/* Adds the children of one thread; false if the kernel does not list any thread's. */
+static bool add_children(struct tree *tree, pid_t pid, const char *thread)
+{
+    char path[PATH_ROOM], name[PATH_ROOM], list[FILE_MAX];
+    struct text text = text_in(name, sizeof name);
+    text_add(&text, "/task/");
+    text_add(&text, thread);
+    text_add(&text, "/children");
+    process_path(path, pid, name);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    /* A number may be cut where one read ends: begin the next one in front of it. */
+    off_t offset = 0;
+    for (ssize_t got; (got = pread(file, list, sizeof list - 1, offset)) > 0;) {
+        list[got] = '\0';
+        char *last = strrchr(list, ' ');
+        if (last == NULL)
+            break;
+        last[1] = '\0';
+        add_pids(tree, list);
+        offset += last + 1 - list;
+    }
+    close(file);
+    return true;
+}
+
+/* Adds the children of every thread of `pid`: each thread has its own list. */
+static void add_all_children(struct tree *tree, pid_t pid)
+{
+    char path[PATH_ROOM], own[24];
+    struct stat status;
+    struct text name = text_in(own, sizeof own);
+    text_number(&name, (uint64_t)pid);
+    process_path(path, pid, "/task");
+    /* Links: `.`, `..` and one a thread. Most processes have one thread: no folder to read. */
+    if (stat(path, &status) != 0)
+        return;
+    if (status.st_nlink == 3) {
+        add_children(tree, pid, own);
+        return;
+    }
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        if (entry->d_name[0] != '.')
+            add_children(tree, pid, entry->d_name);
+    closedir(folder);
+}
+
+static bool holds(const struct tree *tree, pid_t pid)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        if (tree->pids[i] == pid)
+            return true;
+    return false;
+}
+
+/* For kernels without the lists of children: one pass over all processes. */
+static bool add_by_parent(struct tree *tree)
+{
+    bool grew = false;
+    DIR *folder = opendir("/proc");
+    if (folder == NULL)
+        return false;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || tree->count == TREE_MAX || holds(tree, pid))
+            continue;
+        pid_t parent = (pid_t)stat_field(pid, 4);
+        if (parent == getpid() || holds(tree, parent)) {
+            tree->pids[tree->count++] = pid;
+            grew = true;
+        }
+    }
+    closedir(folder);
+    return grew;
+}
+
+void os_list_tree(struct tree *tree)
+{
+    char own[24];
+    struct text name = text_in(own, sizeof own);
+    text_number(&name, (uint64_t)getpid());
+    tree->count = 0;
+    if (!add_children(tree, getpid(), own)) {
+        while (add_by_parent(tree))
+            continue;
+        return;
+    }
+    for (size_t i = 0; i < tree->count; i++)
+        add_all_children(tree, tree->pids[i]);
+}
+
+uint64_t os_private_bytes(const struct tree *tree)
+{
+    uint64_t pages = 0;
+    for (size_t i = 0; i < tree->count; i++) {
+        char statm[128], *at;
+        if (read_process(tree->pids[i], "/statm", statm, sizeof statm) == 0)
+            continue;
+        strtoull(statm, &at, 10);
+        uint64_t resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
+        pages += resident > shared ? resident - shared : 0;
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void os_process_name(pid_t pid, char *name, size_t capacity)
+{
+    size_t length = read_process(pid, "/comm", name, capacity);
+    if (length > 0 && name[length - 1] == '\n')
+        name[length - 1] = '\0';
+}
+
+/* --------------------------------------------------------------------------------------- waiting */
+
+int os_signal_fd(const sigset_t *signals)
+{
+    return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int os_next_signal(int fd)
+{
+    struct signalfd_siginfo info;
+    return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int os_wait(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
+{
+    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return ppoll(fds, count, timeout_ns == INT64_MAX ? NULL : &timeout, NULL);
+}
+
+bool os_pipe(int pair[2])
+{
+    return pipe2(pair, O_CLOEXEC) == 0;
+}
+
+bool os_socket_pair(int pair[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
+}
+
+bool os_random(void *bytes, size_t length)
+{
+    return getrandom(bytes, length, GRND_NONBLOCK) == (ssize_t)length;
+}
+
+void os_end_by_signal(int signal)
+{
+    sigset_t only;
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    sigemptyset(&only);
+    sigaddset(&only, signal);
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigaction(signal, &usual, NULL);
+    kill(getpid(), signal);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+}
+
+/* ---------------------------------------------------------------------------------------- spawn */
+
+/* In a vforked child: only system calls, and nothing of the parent's memory written. */
+static void become(const struct spawn *spawn)
+{
+    /* Whoever kills us with SIGKILL means the command: it must not live on unwatched. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    for (int fd = 0; fd < 3; fd++)
+        if (spawn->fds[fd] >= 0 && dup2(spawn->fds[fd], fd) < 0)
+            _exit(126);
+    if (spawn->ignore_child_death)
+        signal(SIGCHLD, SIG_IGN);
+    sigprocmask(SIG_SETMASK, spawn->mask, NULL);
+    _exit(execute(spawn->plan));
+}
+
+static pid_t fork_into(int cgroup)
+{
+#ifdef CLONE_INTO_CGROUP
+    struct clone_args arguments = {
+        .flags = CLONE_INTO_CGROUP | CLONE_VFORK,
+        .exit_signal = SIGCHLD,
+        .cgroup = (uint64_t)cgroup,
+    };
+    return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+#else
+    (void)cgroup;
+    return -1;
+#endif
+}
+
+pid_t os_spawn(const struct spawn *spawn)
+{
+    pid_t pid = spawn->cgroup < 0 ? -1 : fork_into(spawn->cgroup);
+    if (pid < 0)
+        pid = vfork();
+    if (pid == 0)
+        become(spawn);
+    return pid;
+}
+
+/* --------------------------------------------------------------------------------------- cgroups */
+
+static bool cgroup_path(char *path, size_t capacity, const char *folder, const char *run)
+{
+    struct text text = text_in(path, capacity);
+    text_add(&text, folder);
+    text_add(&text, "/run-");
+    text_add(&text, run);
+    return !text.cut;
+}
+
+int os_cgroup_open(const char *folder, const char *run)
+{
+    char path[FILE_MAX];
+    if (!cgroup_path(path, sizeof path, folder, run) || mkdir(path, 0755) != 0)
+        return -1;
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool os_cgroup_kill(int cgroup)
+{
+    int file = openat(cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+    bool killed = file >= 0 && write(file, "1", 1) == 1;
+    if (file >= 0)
+        close(file);
+    return killed;
+}
+
+bool os_cgroup_private_bytes(int cgroup, uint64_t *bytes)
+{
+    char statistics[FILE_MAX];
+    /* `anon` is the file's first line. */
+    if (read_at(cgroup, "memory.stat", statistics, sizeof statistics) == 0 ||
+        strncmp(statistics, "anon ", 5) != 0)
+        return false;
+    *bytes = strtoull(statistics + 5, NULL, 10);
+    return true;
+}
+
+void os_cgroup_remove(const char *folder, const char *run)
+{
+    char path[FILE_MAX];
+    if (cgroup_path(path, sizeof path, folder, run))
+        rmdir(path);
+}

@@ -1,0 +1,1 @@
+"""Holds the compiled launcher, which the package's build puts here."""
