@@ -194,7 +194,7 @@ class LauncherBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _platform_tag() -> str:
-    """Return the wheel's platform: the launcher is static, so any libc of the architecture will do."""
+    """Return the wheel's platform: the launcher is static, so any libc will do."""
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
