@@ -91,7 +91,7 @@ def test_a_hook_that_hangs_is_stopped_at_the_limit(ours: Ours) -> None:
     assert client_view(view) == as_client_sees(run)
     assert (run["outcome"], run["breach"], run["timeout_ms"]) == ("timeout", "time", 2000)
     assert 2_000_000_000 <= run["wall_ns"] < 2_500_000_000
-    assert view.stdout == "begun\n"
+    assert view.stdout == "", "nothing half-written"
     _check_message(view, "2000 ms")
     assert api.heard("went on"), "the session goes on"
 
@@ -188,14 +188,17 @@ def test_the_clients_own_shorter_timeout_is_a_cancelled_run(ours: Ours) -> None:
     assert api.heard("went on")
 
 
-def test_a_background_hook_is_given_its_time(ours: Ours) -> None:
-    done = ours.sandbox.root / "done"
+def test_a_background_hook_is_given_its_time(ours: Ours, sandbox: Sandbox) -> None:
+    done = sandbox.root / "done"
     slow = f"cat >/dev/null; sleep 2.5; echo late >{done}"
-    session, _ = session_with(ours, handler(slow, **{"async": True}))
-    assert wait_until(done.exists, 10)
+    background = handler(slow, **{"async": True})
+    write_json(sandbox.home / ".claude/settings.json", hooks({"PreToolUse": [background]}))
+    waiting = bash(f"for i in $(seq 100); do test -e {done} && break; sleep 0.1; done")
+    with MessagesApi([waiting, Text("the end")]) as api:
+        session = Client(sandbox, api).run(through=RUN)
+    assert done.exists(), "it is not held to the two seconds of its event"
     run = only_run(ours, session)
-    assert run["outcome"] in {"ok", "cancelled"}
-    assert run["breach"] == ""
+    assert (run["outcome"], run["breach"]) == ("ok", "")
 
 
 def test_observe_lets_it_run_and_says_so(ours: Ours) -> None:

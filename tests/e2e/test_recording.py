@@ -116,7 +116,7 @@ def test_the_bash_tool_is_measured_and_not_limited(recorded: Recorded) -> None:
     (run,) = recorded.of_mode("tool")
     assert (run["outcome"], run["exit"], run["command"]) == ("ok", 0, "")
     assert run["key"] == f"{fnv1a64(b'Bash'):016x}"
-    assert (run["timeout_ms"], run["tool"]) == (0, "Bash")
+    assert (run["timeout_ms"], run["event"]) == (0, "")
 
 
 def test_the_server_is_recorded(recorded: Recorded) -> None:
