@@ -12,6 +12,7 @@ from better_claude.errors import BetterClaudeError
 
 # Verb, module, what it does: kept here so that `--help` imports none of them.
 VERBS: tuple[tuple[str, str, str], ...] = (
+    ("welcome", "welcome", "first steps: start the service, import history, show the state"),
     ("run", "run", "run one Claude Code process under the contract; nothing is installed"),
     ("install", "install", "put every session of a settings file under the contract"),
     ("uninstall", "uninstall", "restore what install changed"),

@@ -31,6 +31,7 @@ def session_grid(sessions: Sequence[SessionSummary], now_ns: int, room: Room = N
         Column("last", lambda s: clock_time(s.last_ns, now_ns)),
         Column("lasted", lambda s: cells.duration(s.last_ns - s.first_ns), rank=4),
         Column("hooks", lambda s: cells.count(s.hook_runs)),
+        Column("history", lambda s: cells.count(s.history_runs), rank=5),
         Column("waited", lambda s: cells.duration(s.hook_wait_ns), rank=2),
         Column("failed", lambda s: cells.bad_count(s.hook_failures)),
         Column("tools", lambda s: _calls(s.tools), rank=2),
