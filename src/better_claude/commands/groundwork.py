@@ -1,0 +1,115 @@
+"""What must be there before a client is pointed at us: launcher, policy, receiver, service."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from better_claude.act.policy import publish_policy, replace_file
+from better_claude.claude.overlay import ContextTerms, Terms
+from better_claude.claude.telemetry import Receiver
+from better_claude.contract import Contract, load_contract
+from better_claude.errors import BetterClaudeError, ContractError, SettingsError
+from better_claude.launcher import install_launcher
+from better_claude.paths import Paths
+from better_claude.service.endpoint import ensure_endpoint
+from better_claude.service.start import write_starter
+from better_claude.service.state import service_state
+
+_START_TIMEOUT_S = 5.0
+
+
+def check_launcher_path(paths: Paths) -> None:
+    """Refuse a state folder whose launcher the client could not call.
+
+    Seen (2.1.330): the client cuts a prefix at its last " -" and quotes only what stands before, so
+    that ``bash -c`` works as a prefix and a folder of such a name does not.
+    """
+    if " -" in str(paths.launcher) or "\n" in str(paths.launcher):
+        raise SettingsError(
+            "launcher-path",
+            f"the client cannot call a prefix with ' -' in its path: {paths.launcher}",
+            "Name another state folder in BETTER_CLAUDE_STATE.",
+        )
+
+
+def lay_ground(paths: Paths, contract: Contract) -> None:
+    """Put launcher and policy in their places.
+
+    A running service publishes the policy itself, with the projects that it knows of. Raises
+    BetterClaudeError where the launcher is missing or the state folder cannot be written.
+    """
+    check_launcher_path(paths)
+    try:
+        install_launcher(paths)
+        if not paths.policy.exists() or not service_state(paths).running:
+            publish_policy(paths, contract)
+    except OSError as error:
+        raise BetterClaudeError(
+            "state-folder",
+            f"the state folder {paths.state} cannot be used: {error.strerror or error}",
+            "Give it to yourself, make room, or name another one in BETTER_CLAUDE_STATE.",
+        ) from error
+
+
+def receiver_of(paths: Paths) -> Receiver:
+    """Return where telemetry goes: the port and token of this state folder."""
+    endpoint = ensure_endpoint(paths)
+    return Receiver(endpoint.port, endpoint.token)
+
+
+def start_detached(paths: Paths) -> str:
+    """Start the service unless it answers, as nobody's child; return what went wrong, or nothing.
+
+    A process of its own does it, because a service started by this one would become the client's
+    child when this one becomes the client.
+    """
+    if service_state(paths).answering:
+        return ""
+    try:
+        write_starter(paths)
+        subprocess.run(
+            [str(paths.starter)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_START_TIMEOUT_S,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the service does not answer yet; see {paths.service_log}"
+    except (OSError, subprocess.CalledProcessError):
+        return f"the service could not be started; see {paths.service_log}"
+    return ""
+
+
+def terms_of(paths: Paths, contract: Contract, receiver: Receiver | None) -> Terms:
+    """Return what is to be put in force in a settings file or for one process."""
+    return Terms(
+        launcher=paths.launcher,
+        context=ContextTerms(
+            contract.number("context.maximum"), contract.number("context.compress_from")
+        ),
+        receiver=receiver,
+        state=paths.state if paths.state != _default_state() else None,
+    )
+
+
+def contract_or_built_in(paths: Paths) -> tuple[Contract, str]:
+    """Return the user's contract, or the built-in one and why the user's cannot be used."""
+    try:
+        return load_contract(user=paths.contract), ""
+    except ContractError as error:
+        return load_contract(), f"{error.message}; the built-in contract holds"
+
+
+def remember_forward(path: Path, forward: bytes | None) -> None:
+    """Write or remove the service's list of destinations to feed."""
+    if forward is None:
+        path.unlink(missing_ok=True)
+    elif not path.exists() or path.read_bytes() != forward:
+        replace_file(path, forward)
+
+
+def _default_state() -> Path:
+    environ = {name: value for name, value in os.environ.items() if name != "BETTER_CLAUDE_STATE"}
+    return Paths.from_environment(environ).state
