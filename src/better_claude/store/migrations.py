@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 
 from better_claude.errors import StoreError
 
@@ -62,7 +62,7 @@ def check_readable(connection: sqlite3.Connection) -> bool:
 
 def schema_text() -> str:
     """Return the commented SQL of the newest schema."""
-    return resources.files("better_claude.store").joinpath("schema.sql").read_text("utf-8")
+    return Path(__file__).with_name("schema.sql").read_text("utf-8")
 
 
 def statements(script: str) -> list[str]:

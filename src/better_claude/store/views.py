@@ -26,7 +26,8 @@ class RunFilter(msgspec.Struct, frozen=True):
 class StoredRun(Run, frozen=True, tag_field="kind", tag="run", kw_only=True):
     """A finished run with the name of its hook; ``source`` tells a launcher's from a transcript's.
 
-    A transcript's has only time, duration, outcome, exit code, session, project and event.
+    A transcript's has only time, duration (-1 ns where it is not told), outcome, exit code,
+    the client's own limit, session, project and event.
     """
 
     name: str
@@ -107,6 +108,8 @@ class SessionSummary(msgspec.Struct, frozen=True, tag_field="kind", tag="session
     """One session: its hooks, tools, API calls and resources, over its whole life.
 
     ``hook_wait_ns`` adds up hooks that ran side by side, so it bounds what the user waited for.
+    ``history_runs`` are hook runs as a transcript tells of them; the other hook members do not
+    count them.
     CPU, disk and network are -1 where the kernel did not tell.
     """
 
@@ -120,6 +123,7 @@ class SessionSummary(msgspec.Struct, frozen=True, tag_field="kind", tag="session
     hook_runs: int
     hook_wait_ns: int
     hook_failures: int
+    history_runs: int
     tools: CallSummary
     api: CallSummary
     ttft_p95_ms: int = 0
@@ -142,10 +146,10 @@ class SessionSummary(msgspec.Struct, frozen=True, tag_field="kind", tag="session
 class StatusSummary(msgspec.Struct, frozen=True, tag_field="kind", tag="status"):
     """How it stands now and went since ``since_ns``.
 
-    ``recorded`` is False for a store that does not exist yet. ``slowest`` are at most five hooks by
-    p95, slowest first. ``ingest_lag_ns`` is the age that the newest record of the last commit had
-    when it was committed, ``last_commit_ns`` when that was; both 0 before the first.
-    ``quarantine`` counts bad spool lines by reason.
+    ``recorded`` is False for a store that does not exist yet. ``runs`` and ``outcomes`` are of
+    hooks. ``slowest`` are at most five hooks by p95, slowest first. ``ingest_lag_ns`` is the age
+    that the newest record of the last commit had when it was committed, ``last_commit_ns`` when
+    that was; both 0 before the first. ``quarantine`` counts bad spool lines by reason.
     """
 
     now_ns: int

@@ -11,11 +11,11 @@ import msgspec
 
 from better_claude.clock import Clock, SystemClock
 from better_claude.collect.marks import ImportMark, Reject, SpoolMark
-from better_claude.errors import StoreError
 from better_claude.model import Mode, Outcome, Record, Run, RunStart, SessionSample
 from better_claude.store import rollup, running
 from better_claude.store.codes import OUTCOME_CODE, signed_run
 from better_claude.store.expiry import expire
+from better_claude.store.failures import explained
 from better_claude.store.interning import Interner
 from better_claude.store.migrations import migrate
 from better_claude.store.rollup import OUTCOME, RUN, RunRow
@@ -69,7 +69,7 @@ class Writer:
             connection.execute("PRAGMA journal_size_limit = 67108864")
             migrate(connection)
         except (OSError, sqlite3.Error) as error:
-            raise _explained(error, path) from error
+            raise explained(error, path) from error
         return cls(connection, clock or SystemClock())
 
     def commit(
@@ -173,7 +173,7 @@ class Writer:
         except BaseException as error:
             self._roll_back()
             if isinstance(error, sqlite3.Error | OverflowError | UnicodeError):
-                raise _explained(error, self._path()) from error
+                raise explained(error, self._path()) from error
             raise
 
     def _roll_back(self) -> None:
@@ -312,31 +312,4 @@ def _unseen_end(run: RunningRun, now_ns: int) -> Run:
         project=run.project,
         event=run.event,
         tool=run.tool,
-    )
-
-
-def _explained(error: Exception, path: Path) -> StoreError:
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_FULL"):
-        return StoreError(
-            "store-full",
-            f"{path} cannot grow: the disk is full",
-            "Free some space. Records wait in the spool and are stored when there is room.",
-        )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreError(
-            "store-busy",
-            f"{path} is locked by another process",
-            "Another import may be running; it is tried again.",
-        )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreError(
-            "store-corrupt",
-            f"{path} is damaged: {error}",
-            "Stop the service, move the file away and start it again: a new one is made.",
-        )
-    return StoreError(
-        "store-failed",
-        f"{path} cannot be written: {error}",
-        "Look at the folder's permissions and free space.",
     )
