@@ -15,7 +15,7 @@ from better_claude.paths import Paths
 from better_claude.show.jsonl import json_line
 from better_claude.show.moment import parse_moment
 from better_claude.show.screen import Screen
-from better_claude.show.table import Grid, Room, to_text
+from better_claude.show.table import Grid, Room, to_lines
 from better_claude.store.views import RunFilter
 
 SAMPLE_TITLE = "SAMPLE DATA"
@@ -102,8 +102,12 @@ class Reading:
 
     def print_grids(self, *grids: Grid) -> None:
         """Print tables with an empty line between them."""
-        for place, grid in enumerate(grids):
-            self.screen.write(([""] if place else []) + [to_text(grid)])
+        self.screen.write_lines(self.lines(*grids))
+
+    def lines(self, *grids: Grid) -> list[str]:
+        """Return what `print_grids` prints."""
+        lines = [["", *to_lines(grid, self.screen.colour)] for grid in grids]
+        return [line for each in lines for line in each][1:]
 
     def say(self, *lines: str) -> None:
         """Talk to a person, on standard error, unless asked to be quiet."""

@@ -8,22 +8,20 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from better_claude.commands.limits import ContractLimits
 from better_claude.commands.selection import Reading, add_output_options, reading
+from better_claude.model import Mode
 from better_claude.show.cells import plural
 from better_claude.show.moment import clock_time
 from better_claude.show.running import running_grid
 from better_claude.show.screen import Screen
-from better_claude.show.table import Grid, to_text
+from better_claude.show.table import Grid
 from better_claude.show.top import RATE_WINDOW_NS, SessionLoad, load_grid, session_loads
 from better_claude.store.reader import open_reader
 from better_claude.store.views import RunFilter, RunningRun, SessionSummary
 from better_claude.units import parse_duration
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _LEAST_INTERVAL_NS = 100_000_000
 _MOST_SESSIONS = 50
@@ -93,40 +91,45 @@ def _grids(what: Reading, look: Look, limits: ContractLimits) -> list[Grid]:
 
 
 def _live(what: Reading, interval_s: float) -> None:
+    from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     limits = ContractLimits(what.paths, what.sample)
-    console = what.screen.console(follow=True)
+    # No width: it follows the terminal's.
+    console = Console(file=what.screen.stream, no_color=not what.screen.colour)
     with (
         _leaving_on_sigterm(),
         _single_keys(),
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:
-            now = replace(what, now_ns=time.time_ns(), screen=Screen.of())
-            live.update(_frame(now, limits), refresh=True)
+            now = replace(what, now_ns=time.time_ns(), screen=Screen.of(what.screen.stream))
+            frame = Text.from_ansi("\n".join(_frame(now, limits)), no_wrap=True)
+            live.update(frame, refresh=True)
             if _wants_to_leave(interval_s):
                 return
 
 
-def _frame(what: Reading, limits: ContractLimits) -> "RenderableType":
-    from rich.console import Group
-    from rich.text import Text
-
+def _frame(what: Reading, limits: ContractLimits) -> list[str]:
     look = _look(what)
-    parts: list[RenderableType] = [_headline(what, look)]
-    for grid in _grids(what, look, limits):
-        parts += [Text(""), to_text(grid)]
-    return Group(*parts)
+    # Every table would carry the title; here the headline does for all of them.
+    untitled = replace(what, sample=False)
+    grids = _grids(untitled, look, limits)
+    return [_headline(what, look), "", *what.lines(*grids)]
 
 
-def _headline(what: Reading, look: Look) -> "RenderableType":
-    from rich.text import Text
-
-    running = sum(run.mode == "hook" for run in look.running)
-    told = [clock_time(what.now_ns, what.now_ns), f"{plural(running, 'hook')} running"]
-    told += [plural(len({load.session for load in look.loads}), "session"), "q leaves"]
-    return Text.assemble((what.title or "better-claude", "bold"), ("  " + " · ".join(told), "dim"))
+def _headline(what: Reading, look: Look) -> str:
+    hooks = sum(run.mode is Mode.HOOK for run in look.running)
+    sessions = len({load.session for load in look.loads})
+    parts = [
+        what.title or "better-claude",
+        clock_time(what.now_ns, what.now_ns),
+        f"{plural(hooks, 'hook')} running",
+        plural(sessions, "session"),
+        "q leaves",
+    ]
+    return " · ".join(parts)
 
 
 @contextlib.contextmanager

@@ -6,26 +6,25 @@ not fit is dropped by rank before the widest text is shortened.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from better_claude.show.text import clean
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 R = TypeVar("R")
 
 GAP = 2
-QUIET = "dim"
-WARN = "yellow"
-WRONG = "red"
-GOOD = "green"
-STRONG = "bold"
+# Styles are SGR parameters (ECMA-48). Written by hand, because rich's console would cost a third of
+# the time that a whole command may take.
+QUIET = "2"
+WARN = "33"
+WRONG = "31"
+GOOD = "32"
+STRONG = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place: text in a rich style, and a tail that is shortened first."""
+    """What stands in one place: text in a style, and a tail that is shortened first."""
 
     text: str
     style: str = ""
@@ -105,9 +104,7 @@ def _cell(value: str | Cell) -> Cell:
 
 
 def _full_width(column: Column[R], cells: Iterable[Cell]) -> int:
-    from rich.cells import cell_len
-
-    return max([cell_len(column.heading), *(cell_len(cell.spelled()) for cell in cells)])
+    return max([cell_width(column.heading), *(cell_width(cell.spelled()) for cell in cells)])
 
 
 def _fit(
@@ -130,27 +127,47 @@ def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
     return sum(widths[i] for i in kept) + GAP * max(0, len(kept) - 1)
 
 
-def to_text(grid: Grid) -> "Text":
-    """Return ``grid`` as styled lines: title, headings, rows."""
-    from rich.text import Text
+def cell_width(text: str) -> int:
+    """Return how many terminal cells printable ``text`` takes."""
+    # Below the combining marks every printable character takes one, and rich need not be asked.
+    if not text or max(text) < "\u0300":
+        return len(text)
+    from rich.cells import cell_len
 
-    lines = [Text(grid.title, style=STRONG)] if grid.title else []
+    return cell_len(text)
+
+
+def to_lines(grid: Grid, colour: bool = False) -> list[str]:
+    """Return title, headings and rows as lines without blanks at their ends."""
+    lines = [_styled(grid.title, STRONG, colour)] if grid.title else []
     if grid.headed:
-        lines.append(_line(grid.places, [Cell(place.heading, QUIET) for place in grid.places]))
-    lines.extend(_line(grid.places, row) for row in grid.rows)
-    return Text("\n", no_wrap=True, overflow="ignore").join(lines)
+        heads = [Cell(place.heading, QUIET) for place in grid.places]
+        lines.append(_line(grid.places, heads, colour))
+    return lines + [_line(grid.places, row, colour) for row in grid.rows]
 
 
-def _line(places: Sequence[Place], cells: Sequence[Cell]) -> "Text":
-    from rich.text import Text
+def _line(places: Sequence[Place], cells: Sequence[Cell], colour: bool) -> str:
+    gap = " " * GAP
+    parts = (_placed(place, cell, colour) for place, cell in zip(places, cells, strict=True))
+    return gap.join(parts).rstrip()
 
-    parts = []
-    for place, cell in zip(places, cells, strict=True):
-        # Spans, not a base style: the padding must stay plain, so that line ends can be stripped.
-        part = Text().append(cell.text, cell.style)
-        if cell.tail:
-            part.append(f" {cell.tail}", cell.tail_style)
-        part.truncate(place.width, overflow="ellipsis")
-        part.align("right" if place.right else "left", place.width)
-        parts.append(part)
-    return Text(" " * GAP).join(parts)
+
+def _placed(place: Place, cell: Cell, colour: bool) -> str:
+    text = _shortened(cell.text, place.width)
+    tail = f" {cell.tail}" if cell.tail else ""
+    tail = _shortened(tail, place.width - cell_width(text))
+    blanks = " " * (place.width - cell_width(text) - cell_width(tail))
+    shown = _styled(text, cell.style, colour) + _styled(tail, cell.tail_style, colour)
+    return blanks + shown if place.right else shown + blanks
+
+
+def _shortened(text: str, width: int) -> str:
+    if cell_width(text) <= width:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def _styled(text: str, style: str, colour: bool) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if colour and style and text else text

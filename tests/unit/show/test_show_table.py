@@ -5,7 +5,7 @@ import io
 import pytest
 
 from better_claude.show.screen import Screen
-from better_claude.show.table import Cell, Column, Room, lay_out, to_text
+from better_claude.show.table import WRONG, Cell, Column, Room, lay_out, to_lines
 
 Row = tuple[str, str, str]
 COLUMNS: list[Column[Row]] = [
@@ -21,9 +21,7 @@ ROWS: list[Row] = [
 
 
 def rendered(width: int | None) -> list[str]:
-    screen = Screen(io.StringIO(), width, colour=False)
-    grid = lay_out(COLUMNS, ROWS, Room(width))
-    return screen.render([to_text(grid)]).splitlines()
+    return to_lines(lay_out(COLUMNS, ROWS, Room(width)))
 
 
 def test_a_pipe_gets_everything() -> None:
@@ -49,8 +47,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 
 def test_markup_and_escapes_are_only_text() -> None:
     hostile: Row = ("[red]x[/red]\x1b[2J", "1", ":smile:")
-    screen = Screen(io.StringIO(), None, colour=True)
-    text = screen.render([to_text(lay_out(COLUMNS, [hostile]))])
+    text = "\n".join(to_lines(lay_out(COLUMNS, [hostile]), colour=True))
     assert "[red]x[/red]" in text
     assert ":smile:" in text
     assert "\x1b[2J" not in text
@@ -65,3 +62,26 @@ def test_a_stream_that_lacks_a_character_gets_a_question_mark() -> None:
     Screen(stream, None, colour=False).write_lines(["12 µs … 日"])
     stream.seek(0)
     assert stream.read() == "12 µs ? ?\n"
+
+
+def test_wide_characters_take_two_cells() -> None:
+    rows: list[Row] = [("日本語.py", "1", "ünï"), ("abc", "22", "")]
+    assert to_lines(lay_out(COLUMNS[:2], rows)) == [
+        "hook           p95",
+        "日本語.py ünï    1",
+        "abc             22",
+    ]
+    assert to_lines(lay_out(COLUMNS[:2], rows, Room(13))) == [
+        "hook      p95",
+        "日本語.…    1",
+        "abc        22",
+    ]
+
+
+def test_style_is_around_text_and_never_around_padding() -> None:
+    column: Column[str] = Column("n", lambda text: Cell(text, WRONG))
+    assert to_lines(lay_out([column], ["1", "333"]), colour=True) == [
+        "  \x1b[2mn\x1b[0m",
+        "  \x1b[31m1\x1b[0m",
+        "\x1b[31m333\x1b[0m",
+    ]

@@ -1,6 +1,5 @@
 """Each screen as it is printed, line by line."""
 
-import io
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from tests.unit.show.show_records import HOOKS, NOW, RUNNING, RUNS, SESSIONS, ST
 from better_claude.show.hooks import SORTS, hook_footer, hook_grid, sort_hooks
 from better_claude.show.running import running_grid
 from better_claude.show.runs import run_grid, sort_runs
-from better_claude.show.screen import Screen
 from better_claude.show.sessions import session_grid, sort_sessions
 from better_claude.show.status import (
     ServiceFigures,
@@ -21,7 +19,7 @@ from better_claude.show.status import (
     status_grid,
     verdict,
 )
-from better_claude.show.table import Grid, Room, to_text
+from better_claude.show.table import Grid, Room, to_lines
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +36,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def lines(grid: Grid, colour: bool = False) -> list[str]:
-    return Screen(io.StringIO(), 400, colour).render([to_text(grid)]).splitlines()
+    return to_lines(grid, colour)
 
 
 def view(**changes: object) -> StatusView:
