@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -69,6 +70,16 @@ uint64_t monotonic_ns(void)
 
 /* ---------------------------------------------------------------------------------------- limits */
 
+/* `better-claude run --mode` speaks for its one session, over the policy. */
+static void apply_session_mode(struct limits *limits)
+{
+    const char *mode = getenv("BETTER_CLAUDE_MODE");
+    if (mode != NULL && strcmp(mode, "observe") == 0)
+        limits->enforce = false;
+    else if (mode != NULL && strcmp(mode, "enforce") == 0)
+        limits->enforce = true;
+}
+
 /* A hook whose event has not come yet has the limits of an unnamed event, from the same start. */
 static void apply_limits(struct supervision *s)
 {
@@ -78,6 +89,7 @@ static void apply_limits(struct supervision *s)
         return;
     struct subject subject = {s->job->project_key, run->key, run->command, s->job->event->name};
     run->limits = policy_limits(s->job->policy, &subject);
+    apply_session_mode(&run->limits);
     if (s->answer_seen)
         run->limits.timeout_ms = s->job->global->background_ms;
     bool is_event = s->job->event->name[0] != '\0' || !scan_complete(&s->job->event->scan);
@@ -619,8 +631,9 @@ static bool start_child(struct supervision *s)
     };
     if (s->out.kind != RELAY_NONE && s->err.kind == RELAY_NONE && same_file(1, 2))
         spawn.fds[2] = s->out.child_end;
-    s->child = os_spawn(&spawn);
+    /* The child's own start, up to its first instruction, is not our time. */
     s->spawned_ns = monotonic_ns();
+    s->child = os_spawn(&spawn);
     relay_close_child_end(&s->in);
     relay_close_child_end(&s->out);
     relay_close_child_end(&s->err);
