@@ -31,7 +31,10 @@ PACKAGE = ROOT / "src/better_claude"
 BUILT = PACKAGE / "_launcher/launcher"
 
 WARNINGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla")
-OPTIMISE = ("-Os", "-DNDEBUG", "-ffunction-sections", "-fdata-sections")
+OPTIMISE = (
+    *("-Os", "-ffunction-sections", "-fdata-sections"),
+    *("-fno-asynchronous-unwind-tables", "-fno-unwind-tables"),
+)
 HARDEN = ("-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fno-sanitize=all")
 LINK_LINUX = ("-static", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--gc-sections", "-s")
 LINK_MACOS = ("-Wl,-dead_strip",)

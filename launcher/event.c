@@ -366,7 +366,14 @@ struct answer answer_read(const char *bytes, size_t length)
     struct answer answer = {0};
     struct scan scan;
     scan_init(&scan, answer_found, &answer);
-    scan_feed(&scan, bytes, length);
-    answer.is_object = scan_complete(&scan);
+    while (length > 0 && is_space(bytes[length - 1]))
+        length--;
+    if (length == 0)
+        return answer;
+    /* The object has to end where the text does: the client reads anything else as plain text. */
+    scan_feed(&scan, bytes, length - 1);
+    bool ended_early = scan_complete(&scan);
+    scan_feed(&scan, bytes + length - 1, 1);
+    answer.is_object = scan_complete(&scan) && !ended_early;
     return answer.is_object ? answer : (struct answer){0};
 }

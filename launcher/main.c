@@ -15,6 +15,8 @@
 #include "spool.h"
 #include "text.h"
 
+#define COMMAND_JOINED_MAX (64 << 10)
+
 extern char **environ;
 
 static const char *environment_text(const char *name)
@@ -52,21 +54,19 @@ static void make_run_id(struct run *run)
     text_hex(&digits, random, 16);
 }
 
-/* The run's command as one text: several arguments are joined by spaces. */
+/* The run's command as one text: several arguments are joined by spaces. Its key
+ * is of this text, which is cut where nobody's command line goes. */
 static const char *command_text(char **arguments, size_t count)
 {
-    size_t capacity = 1;
-    for (size_t i = 0; i < count; i++)
-        capacity += strlen(arguments[i]) + 1;
-    char *buffer = count == 1 ? NULL : malloc(capacity);
-    if (buffer == NULL)
+    static char joined[COMMAND_JOINED_MAX];
+    if (count == 1)
         return arguments[0];
-    struct text text = text_in(buffer, capacity);
+    struct text text = text_in(joined, sizeof joined);
     for (size_t i = 0; i < count; i++) {
         text_add(&text, i == 0 ? "" : " ");
         text_add(&text, arguments[i]);
     }
-    return buffer;
+    return joined;
 }
 
 static void look_around(struct run *run, struct ancestry *ancestry, const char *self)

@@ -1,11 +1,11 @@
 #include "os.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
@@ -25,6 +25,7 @@
 static size_t read_at(int folder, const char *path, char *buffer, size_t capacity)
 {
     int file = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    buffer[0] = '\0';
     if (file < 0)
         return 0;
     ssize_t length = read(file, buffer, capacity - 1);
@@ -48,16 +49,27 @@ static size_t read_process(pid_t pid, const char *name, char *buffer, size_t cap
     return read_at(AT_FDCWD, path, buffer, capacity);
 }
 
+/* Takes the next number off a text of the kernel's, 0 if there is none. */
+static uint64_t take_number(const char **at)
+{
+    uint64_t number = 0;
+    while (**at == ' ')
+        ++*at;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        number = number * 10 + (uint64_t)(**at - '0');
+    return number;
+}
+
 /* Returns field `number` (counted as in proc(5)) of a process's stat, 0 if unknown. The name in
  * field 2 may hold anything, so counting begins behind its last parenthesis. */
 static uint64_t stat_field(pid_t pid, int number)
 {
     char stat[FILE_MAX];
     read_process(pid, "/stat", stat, sizeof stat);
-    char *at = strrchr(stat, ')');
+    const char *at = strrchr(stat, ')');
     for (int field = 2; at != NULL && field < number; field++)
         at = strchr(at + 1, ' ');
-    return at == NULL ? 0 : strtoull(at, NULL, 10);
+    return at == NULL ? 0 : take_number(&at);
 }
 
 /* ------------------------------------------------------------------------------------ ancestry */
@@ -95,8 +107,7 @@ bool os_adopt_orphans(void)
 
 static void add_pids(struct tree *tree, const char *list)
 {
-    char *end;
-    for (long pid; tree->count < TREE_MAX && (pid = strtol(list, &end, 10)) > 0; list = end)
+    for (uint64_t pid; tree->count < TREE_MAX && (pid = take_number(&list)) > 0;)
         tree->pids[tree->count++] = (pid_t)pid;
 }
 
@@ -109,7 +120,7 @@ static bool add_children(struct tree *tree, pid_t pid, const char *thread)
     text_add(&text, thread);
     text_add(&text, "/children");
     process_path(path, pid, name);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return false;
     /* A number may be cut where one read ends: begin the next one in front of it. */
@@ -127,6 +138,40 @@ static bool add_children(struct tree *tree, pid_t pid, const char *thread)
     return true;
 }
 
+/* As readdir(3), which would bring an allocator with it. */
+static void visit_folder(const char *path, void visit(void *context, const char *name), void *context)
+{
+    struct entry {
+        uint64_t inode, offset;
+        unsigned short length;
+        unsigned char type;
+        char name[];
+    };
+    _Alignas(struct entry) char entries[FILE_MAX];
+    int folder = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return;
+    for (long got; (got = syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0;)
+        for (long at = 0; at < got;) {
+            struct entry *entry = (struct entry *)(entries + at);
+            if (entry->name[0] != '.')
+                visit(context, entry->name);
+            at += entry->length;
+        }
+    close(folder);
+}
+
+struct thread_visit {
+    struct tree *tree;
+    pid_t pid;
+};
+
+static void add_thread(void *context, const char *name)
+{
+    struct thread_visit *visit = context;
+    add_children(visit->tree, visit->pid, name);
+}
+
 /* Adds the children of every thread of `pid`: each thread has its own list. */
 static void add_all_children(struct tree *tree, pid_t pid)
 {
@@ -142,13 +187,8 @@ static void add_all_children(struct tree *tree, pid_t pid)
         add_children(tree, pid, own);
         return;
     }
-    DIR *folder = opendir(path);
-    if (folder == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        if (entry->d_name[0] != '.')
-            add_children(tree, pid, entry->d_name);
-    closedir(folder);
+    struct thread_visit visit = {tree, pid};
+    visit_folder(path, add_thread, &visit);
 }
 
 static bool holds(const struct tree *tree, pid_t pid)
@@ -159,25 +199,33 @@ static bool holds(const struct tree *tree, pid_t pid)
     return false;
 }
 
-/* For kernels without the lists of children: one pass over all processes. */
-static bool add_by_parent(struct tree *tree)
+struct parent_visit {
+    struct tree *tree;
+    bool grew;
+};
+
+static void add_if_child(void *context, const char *name)
 {
-    bool grew = false;
-    DIR *folder = opendir("/proc");
-    if (folder == NULL)
-        return false;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid <= 0 || tree->count == TREE_MAX || holds(tree, pid))
-            continue;
-        pid_t parent = (pid_t)stat_field(pid, 4);
-        if (parent == getpid() || holds(tree, parent)) {
-            tree->pids[tree->count++] = pid;
-            grew = true;
-        }
+    struct parent_visit *visit = context;
+    struct tree *tree = visit->tree;
+    pid_t pid = (pid_t)take_number(&name);
+    if (pid <= 0 || tree->count == TREE_MAX || holds(tree, pid))
+        return;
+    pid_t parent = (pid_t)stat_field(pid, 4);
+    if (parent == getpid() || holds(tree, parent)) {
+        tree->pids[tree->count++] = pid;
+        visit->grew = true;
     }
-    closedir(folder);
-    return grew;
+}
+
+/* For kernels without the lists of children: passes over all processes until nothing is new. */
+static void list_by_parent(struct tree *tree)
+{
+    struct parent_visit visit = {tree, true};
+    while (visit.grew) {
+        visit.grew = false;
+        visit_folder("/proc", add_if_child, &visit);
+    }
 }
 
 void os_list_tree(struct tree *tree)
@@ -187,8 +235,7 @@ void os_list_tree(struct tree *tree)
     text_number(&name, (uint64_t)getpid());
     tree->count = 0;
     if (!add_children(tree, getpid(), own)) {
-        while (add_by_parent(tree))
-            continue;
+        list_by_parent(tree);
         return;
     }
     for (size_t i = 0; i < tree->count; i++)
@@ -199,14 +246,14 @@ uint64_t os_private_bytes(const struct tree *tree)
 {
     uint64_t pages = 0;
     for (size_t i = 0; i < tree->count; i++) {
-        char statm[128], *at;
-        if (read_process(tree->pids[i], "/statm", statm, sizeof statm) == 0)
-            continue;
-        strtoull(statm, &at, 10);
-        uint64_t resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
+        char statm[128];
+        const char *at = statm;
+        read_process(tree->pids[i], "/statm", statm, sizeof statm);
+        take_number(&at); /* the address space's size */
+        uint64_t resident = take_number(&at), shared = take_number(&at);
         pages += resident > shared ? resident - shared : 0;
     }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return pages * getauxval(AT_PAGESZ);
 }
 
 void os_process_name(pid_t pid, char *name, size_t capacity)
@@ -319,7 +366,7 @@ int os_cgroup_open(const char *folder, const char *run)
     char path[FILE_MAX];
     if (!cgroup_path(path, sizeof path, folder, run) || mkdir(path, 0755) != 0)
         return -1;
-    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 bool os_cgroup_kill(int cgroup)
@@ -338,7 +385,8 @@ bool os_cgroup_private_bytes(int cgroup, uint64_t *bytes)
     if (read_at(cgroup, "memory.stat", statistics, sizeof statistics) == 0 ||
         strncmp(statistics, "anon ", 5) != 0)
         return false;
-    *bytes = strtoull(statistics + 5, NULL, 10);
+    const char *at = statistics + 5;
+    *bytes = take_number(&at);
     return true;
 }
 

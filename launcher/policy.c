@@ -28,7 +28,7 @@ struct policy policy_load(const char *path, char *buffer, size_t capacity)
 {
     struct policy none = {.text = buffer};
     /* Whatever stands at that path, opening it must not make us wait. */
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int file = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
         return none;
     struct stat status;

@@ -26,7 +26,7 @@ static bool is_running(const char *state)
     char path[STATE_PATH_MAX];
     if (!state_path(path, state, "service.lock"))
         return true;
-    int lock = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int lock = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (lock < 0)
         return false;
     bool held = flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
@@ -47,7 +47,7 @@ static bool is_our_turn(const char *state)
             return false;
         unlink(path);
     }
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int file = openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
         return false;
     close(file);
@@ -79,7 +79,7 @@ static void become_starter(char *path)
     setsid();
     if (fork() != 0)
         _exit(0);
-    int nothing = open("/dev/null", O_RDWR);
+    int nothing = openat(AT_FDCWD, "/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; fd++)
         if (dup2(nothing, fd) < 0)
             _exit(1);

@@ -122,7 +122,7 @@ static bool file_in(char *path, const char *folder, uint64_t now_ns)
 static int open_segment(const char *path)
 {
     /* Neither a link nor a FIFO that somebody put there may lead us elsewhere or hold us up. */
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    return openat(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 }
 
 /* One write; true if all of it is in the file, or if it was dropped on purpose. */
