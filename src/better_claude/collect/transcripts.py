@@ -84,7 +84,8 @@ def find_transcripts(paths: Iterable[Path]) -> Iterator[FoundTranscript]:
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        for file in sorted(_files_below(path)) if path.is_dir() else (path,):
+        # A file has nothing below it, so it stands for itself; a folder is no regular file.
+        for file in (path, *sorted(_files_below(path))):
             with suppress(OSError):
                 status = file.stat()
                 identity = status.st_dev, status.st_ino
