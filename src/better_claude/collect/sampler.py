@@ -47,6 +47,10 @@ class SessionSampler:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def knows(self, claude_pid: int) -> bool:
+        """Tell whether this client is being looked at."""
+        return claude_pid in self._clients
+
     def note(self, session: str, claude_pid: int, age_ns: int) -> None:
         """Take note that ``claude_pid`` was the client of ``session`` ``age_ns`` ago.
 

@@ -1,0 +1,1 @@
+"""The one process that wires the stages: supervision, receiver, local API."""
