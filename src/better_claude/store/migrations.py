@@ -47,6 +47,11 @@ def migrate(connection: sqlite3.Connection, migrations: tuple[Migration, ...] = 
     return applied
 
 
+def check_ours(connection: sqlite3.Connection) -> None:
+    """Raise StoreError if the database is another program's or from a newer version."""
+    _check_ours(connection, _version(connection), VERSION)
+
+
 def check_readable(connection: sqlite3.Connection) -> bool:
     """Tell whether the schema is there; raise StoreError if it is not one that we can read."""
     version = _version(connection)

@@ -37,17 +37,27 @@ def open_reader(path: Path) -> "Reader":
     Raises StoreError if the file cannot be read, is not ours, or has another version's schema.
     """
     try:
-        if path.exists():
-            uri = f"{path.resolve().as_uri()}?mode=ro"
-            connection = sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None)
-            if check_readable(connection):
-                return Reader(connection, path, recorded=True)
-            connection.close()
-        connection = sqlite3.connect(":memory:", isolation_level=None)
-        migrate(connection)
+        connection = _open_existing(path) if path.exists() else None
     except (OSError, sqlite3.Error) as error:
         raise explained(error, path) from error
+    if connection is not None:
+        return Reader(connection, path, recorded=True)
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
     return Reader(connection, path, recorded=False)
+
+
+def _open_existing(path: Path) -> sqlite3.Connection | None:
+    """Open a store, None if its maker has not come to the schema yet."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=5, isolation_level=None)
+    readable = False
+    try:
+        readable = check_readable(connection)
+    finally:
+        if not readable:
+            connection.close()
+    return connection if readable else None
 
 
 class Reader:

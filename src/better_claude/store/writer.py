@@ -11,13 +11,14 @@ import msgspec
 
 from better_claude.clock import Clock, SystemClock
 from better_claude.collect.marks import ImportMark, Reject, SpoolMark
+from better_claude.errors import StoreError
 from better_claude.model import Mode, Outcome, Record, Run, RunStart, SessionSample
 from better_claude.store import rollup, running
 from better_claude.store.codes import OUTCOME_CODE, signed_run
 from better_claude.store.expiry import expire
 from better_claude.store.failures import explained
 from better_claude.store.interning import Interner
-from better_claude.store.migrations import migrate
+from better_claude.store.migrations import check_ours, migrate
 from better_claude.store.rollup import OUTCOME, RUN, RunRow
 from better_claude.store.rows import TABLES, Row, fitting, run_row, start_row
 from better_claude.store.sessions import Sessions
@@ -25,6 +26,8 @@ from better_claude.store.views import RunningRun
 
 # How long to wait for a lock: an import may be writing at the same time as the service.
 BUSY_SECONDS = 10.0
+# What the log is cut to after a burst of writing.
+_LOG_BYTES = 64 << 20
 _LOST = OUTCOME_CODE[Outcome.LOST]
 _RUN_PLACES = ", ".join("?" * 35)
 _INSERT_RUN = f"INSERT OR IGNORE INTO runs VALUES ({_RUN_PLACES})"
@@ -63,13 +66,16 @@ class Writer:
             # For the owner only, before SQLite makes it with the umask's mode.
             path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            # A power cut may cost the last commits, as it may cost the spool's; nothing corrupts.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA journal_size_limit = 67108864")
-            migrate(connection)
         except (OSError, sqlite3.Error) as error:
             raise explained(error, path) from error
+        try:
+            _prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise explained(error, path) from error
+        except StoreError:
+            connection.close()
+            raise
         return cls(connection, clock or SystemClock())
 
     def commit(
@@ -296,6 +302,15 @@ class Writer:
                 max((run.start_ns + run.wall_ns for run in runs), default=0),
             )
             self._connection.execute("UPDATE progress SET lag_ns = ?", (max(0, now_ns - newest),))
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    check_ours(connection)  # before the first change: another program's file stays as it is
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A power cut may cost the last commits, as it may cost the spool's records; nothing corrupts.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    migrate(connection)
 
 
 def _unseen_end(run: RunningRun, now_ns: int) -> Run:
