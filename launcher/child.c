@@ -31,6 +31,12 @@
 #define MESSAGE_MAX_NS (100 * MS)
 /* More than this cannot lie in a stream's kernel buffers when its writer has ended. */
 #define DRAIN_MAX ((uint64_t)1 << 20)
+/* Of the command, in the line that a stopped hook prints. */
+#define SHOWN_MAX 100
+/* Forked processes share memory that statm counts for each of them. Below this it does not matter. */
+#define SHARING_MATTERS ((uint64_t)8 << 20)
+/* The exact count walks page tables: it may take this share of our time at most. */
+#define EXACT_SHARE 8
 #define EXIT_TIMEOUT 124
 #define EXIT_OVER_MEMORY 125
 
@@ -54,7 +60,7 @@ struct supervision {
     bool child_ended, tree_empty, ignore_child_death, answer_seen;
     int status, end_signal;
     uint64_t spawned_ns, ended_ns, stop_began_ns;
-    uint64_t deadline_ns, grace_ends_ns, next_look_ns, look_ns; /* monotonic; UINT64_MAX: never */
+    uint64_t deadline_ns, grace_ends_ns, next_look_ns, next_exact_ns, look_ns; /* monotonic; UINT64_MAX: never */
     uint64_t drained[2];
 };
 
@@ -317,19 +323,35 @@ static void pass_limit(struct supervision *s, enum reason reason)
         begin_stop(s, reason, SIGTERM);
 }
 
-static uint64_t look_at_memory(struct supervision *s)
+/* Returns the tree's anonymous memory as a memory cgroup would charge it, or 0 for "no more than
+ * was known before". The sum over processes counts what forks share more than once; it is only an
+ * upper bound, so a new peak is counted exactly, and so is what would break the limit. */
+static uint64_t polled_bytes(struct supervision *s, uint64_t now_ns)
+{
+    const struct run *run = s->job->run;
+    uint64_t limit = run->limits.memory_bytes, upper = os_private_bytes(&tree);
+    bool breaks = limit != 0 && upper > limit;
+    bool may_share = tree.count > 1 && upper > SHARING_MATTERS && upper > run->anon_peak_bytes;
+    if (!breaks && !may_share)
+        return upper;
+    if (now_ns < s->next_exact_ns)
+        return 0;
+    uint64_t exact = os_exact_private_bytes(&tree), after_ns = monotonic_ns();
+    s->next_exact_ns = after_ns + (after_ns - now_ns) * EXACT_SHARE;
+    return exact < upper ? exact : upper;
+}
+
+static uint64_t look_at_memory(struct supervision *s, uint64_t now_ns)
 {
     struct run *run = s->job->run;
     uint64_t bytes;
     os_list_tree(&tree);
     if (tree.count > run->processes)
         run->processes = tree.count;
-    if (s->cgroup >= 0 && os_cgroup_private_bytes(s->cgroup, &bytes)) {
-        run->anon_source = "cgroup";
-    } else {
-        bytes = os_private_bytes(&tree);
-        run->anon_source = "statm";
-    }
+    bool charged = s->cgroup >= 0 && os_cgroup_private_bytes(s->cgroup, &bytes);
+    if (!charged)
+        bytes = polled_bytes(s, now_ns);
+    run->anon_source = charged ? "cgroup" : "statm";
     if (bytes > run->anon_peak_bytes)
         run->anon_peak_bytes = bytes;
     return bytes;
@@ -338,7 +360,7 @@ static uint64_t look_at_memory(struct supervision *s)
 static void look(struct supervision *s, uint64_t now_ns)
 {
     struct run *run = s->job->run;
-    uint64_t bytes = look_at_memory(s), limit = run->limits.memory_bytes;
+    uint64_t bytes = look_at_memory(s, now_ns), limit = run->limits.memory_bytes;
     if (run->mode == MODE_TOOL)
         s->look_ns = s->look_ns * 5 / 4 < TOOL_LOOK_MAX_NS ? s->look_ns * 5 / 4 : TOOL_LOOK_MAX_NS;
     s->next_look_ns = now_ns + s->look_ns;
@@ -531,7 +553,7 @@ static void drain_for_leftovers(struct supervision *s)
     _exit(0);
 }
 
-static void write_patiently(struct relay *relay, int fd, const char *bytes, size_t length)
+static void write_patiently(int fd, const char *bytes, size_t length)
 {
     uint64_t give_up_ns = monotonic_ns() + MESSAGE_MAX_NS;
     for (size_t put = 0; put < length;) {
@@ -544,7 +566,6 @@ static void write_patiently(struct relay *relay, int fd, const char *bytes, size
             return;
         put += got > 0 ? (size_t)got : 0;
     }
-    (void)relay;
 }
 
 static void add_limit(struct text *text, const struct run *run, enum reason reason)
@@ -568,27 +589,25 @@ static void add_limit(struct text *text, const struct run *run, enum reason reas
 static void explain(struct supervision *s)
 {
     const struct run *run = s->job->run;
-    char buffer[1024], name[81] = "";
-    struct text text = text_in(buffer, sizeof buffer), shown = text_in(name, sizeof name);
-    for (const char *c = run->command; *c != '\0' && shown.length < sizeof name - 1; c++)
-        text_bytes(&shown, (unsigned char)*c < ' ' ? " " : c, 1);
+    char buffer[1024];
+    struct text text = text_in(buffer, sizeof buffer);
     text_add(&text, "better-claude: stopped the ");
-    text_add(&text, run->event->name);
+    text_clean(&text, run->event->name, SHOWN_MAX);
     text_add(&text, run->event->name[0] == '\0' ? "hook `" : " hook `");
-    text_add(&text, name);
+    text_clean(&text, run->command, SHOWN_MAX);
     text_add(&text, "` at ");
     add_limit(&text, run, s->reason);
     text_add(&text, "). To change it: [hook.\"");
     text_add(&text, run->key);
     text_add(&text, "\"] in contract.toml; see `better-claude contract show`.\n");
-    write_patiently(&s->err, 2, text.at, text.length);
+    write_patiently(2, text.at, text.length);
 }
 
 static void end_stopped(struct supervision *s)
 {
     pump_stderr(s);
     if (s->err.length > 0)
-        write_patiently(&s->err, 2, s->err.buffer + s->err.first, s->err.length);
+        write_patiently(2, s->err.buffer + s->err.first, s->err.length);
     explain(s);
     _exit(s->reason == BY_TIME ? EXIT_TIMEOUT : EXIT_OVER_MEMORY);
 }

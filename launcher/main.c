@@ -168,8 +168,9 @@ int main(int count, char **arguments)
         return 0;
     }
     if (count < 2) {
-        say(2, "usage: launcher COMMAND            as CLAUDE_CODE_SHELL_PREFIX calls it\n"
-               "       launcher PROGRAM ARGUMENT…  without a shell\n");
+        say(2, "usage: launcher COMMAND              run it as the client's shell would\n"
+               "       launcher PROGRAM ARGUMENT...  run it without a shell\n"
+               "This is better-claude's launcher, which CLAUDE_CODE_SHELL_PREFIX names.\n");
         return 2;
     }
     launch(arguments + 1, (size_t)count - 1, arguments[0]);

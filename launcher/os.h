@@ -35,8 +35,10 @@ void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const cha
 bool os_adopt_orphans(void);
 
 void os_list_tree(struct tree *tree);
-/* Anonymous memory that the processes of the tree do not share with a file, in bytes. */
+/* Anonymous memory of the tree's processes in bytes; what forks share is counted for each. */
 uint64_t os_private_bytes(const struct tree *tree);
+/* The same with everything counted once; slower. */
+uint64_t os_exact_private_bytes(const struct tree *tree);
 void os_process_name(pid_t pid, char *name, size_t capacity);
 
 /* A descriptor that becomes readable when one of the (blocked) signals arrives, or -1. */

@@ -242,18 +242,37 @@ void os_list_tree(struct tree *tree)
         add_all_children(tree, tree->pids[i]);
 }
 
+static uint64_t private_bytes_of(pid_t pid)
+{
+    char statm[128];
+    const char *at = statm;
+    read_process(pid, "/statm", statm, sizeof statm);
+    take_number(&at); /* the address space's size */
+    uint64_t resident = take_number(&at), shared = take_number(&at);
+    return resident > shared ? (resident - shared) * getauxval(AT_PAGESZ) : 0;
+}
+
 uint64_t os_private_bytes(const struct tree *tree)
 {
-    uint64_t pages = 0;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < tree->count; i++)
+        bytes += private_bytes_of(tree->pids[i]);
+    return bytes;
+}
+
+/* A page that n processes share is a nth of a page for each of them (Pss_Anon, proc(5)). */
+uint64_t os_exact_private_bytes(const struct tree *tree)
+{
+    static const char name[] = "\nPss_Anon:";
+    uint64_t bytes = 0;
     for (size_t i = 0; i < tree->count; i++) {
-        char statm[128];
-        const char *at = statm;
-        read_process(tree->pids[i], "/statm", statm, sizeof statm);
-        take_number(&at); /* the address space's size */
-        uint64_t resident = take_number(&at), shared = take_number(&at);
-        pages += resident > shared ? resident - shared : 0;
+        char rollup[FILE_MAX];
+        read_process(tree->pids[i], "/smaps_rollup", rollup, sizeof rollup);
+        const char *at = strstr(rollup, name);
+        at = at == NULL ? NULL : at + sizeof name - 1;
+        bytes += at == NULL ? private_bytes_of(tree->pids[i]) : take_number(&at) * 1024;
     }
-    return pages * getauxval(AT_PAGESZ);
+    return bytes;
 }
 
 void os_process_name(pid_t pid, char *name, size_t capacity)

@@ -59,22 +59,38 @@ static size_t utf8_length(const unsigned char *s)
     return overlong || surrogate || beyond ? 0 : length;
 }
 
+/* Takes one character off `*from`: what may stand in a record or on a terminal, else U+FFFD. */
+static size_t take_character(const char **from, const char **shown)
+{
+    const unsigned char *s = (const unsigned char *)*from;
+    size_t length = utf8_length(s);
+    bool bad = length == 0 || *s < 0x20 || *s == 0x7F || (*s == 0xC2 && s[1] < 0xA0);
+    *shown = bad ? "\xEF\xBF\xBD" : *from;
+    *from += length == 0 ? 1 : length;
+    return bad ? 3 : length;
+}
+
+void text_clean(struct text *text, const char *string, size_t limit)
+{
+    const char *shown;
+    for (size_t used = 0, length; *string != '\0' && used < limit; used += length) {
+        length = take_character(&string, &shown);
+        if (used + length > limit)
+            return;
+        text_bytes(text, shown, length);
+    }
+}
+
 void text_json(struct text *text, const char *string, size_t limit)
 {
-    const unsigned char *s = (const unsigned char *)string;
-    for (size_t used = 0; *s != '\0';) {
-        size_t length = utf8_length(s);
-        bool bad = length == 0 || *s < 0x20 || *s == 0x7F;
-        used += bad ? 3 : length;
-        if (used > limit)
+    const char *shown;
+    for (size_t used = 0, length; *string != '\0' && used < limit; used += length) {
+        length = take_character(&string, &shown);
+        if (used + length > limit)
             return;
-        if (bad)
-            text_add(text, "\xEF\xBF\xBD");
-        else if (*s == '"' || *s == '\\')
-            text_bytes(text, *s == '"' ? "\\\"" : "\\\\", 2);
-        else
-            text_bytes(text, (const char *)s, length);
-        s += length == 0 ? 1 : length;
+        if (*shown == '"' || *shown == '\\')
+            text_add(text, "\\");
+        text_bytes(text, shown, length);
     }
 }
 

@@ -19,8 +19,10 @@ void text_add(struct text *text, const char *string);
 void text_number(struct text *text, uint64_t number);
 void text_hex(struct text *text, uint64_t number, int digits);
 
-/* Adds `string` as the inside of a JSON string: UTF-8, cut to `limit` bytes at a character's end,
- * bytes that are not UTF-8 and control characters as U+FFFD. */
+/* Adds `string` as UTF-8, cut to `limit` bytes at a character's end; bytes that are not UTF-8 and
+ * control characters become U+FFFD. */
+void text_clean(struct text *text, const char *string, size_t limit);
+/* The same as the inside of a JSON string. */
 void text_json(struct text *text, const char *string, size_t limit);
 
 /* Reads exactly `length` decimal digits; false for anything else and on overflow. */
