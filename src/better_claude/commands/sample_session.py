@@ -119,7 +119,9 @@ def play_sample(sample: Paths, progress: Callable[[int, int], None] = lambda don
     Does nothing and returns 0 if it was played before. ``progress`` is told after each step. Raises
     LauncherError or StoreError if there is no launcher or no room.
     """
-    sample.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (sample.state.parent, sample.state):
+        # One by one: `parents` would make the outer one readable for others.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with turn(sample.state.parent / "sample.lock"):
         if is_played(sample):
             return 0
