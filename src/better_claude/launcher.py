@@ -39,17 +39,30 @@ def install_launcher(paths: Paths) -> Path:
     source = built_launcher().read_bytes()
     paths.create()
     _replace(paths.launcher, source)
-    _replace(paths.starter, _starter().encode())
+    write_starter(paths)
     return paths.launcher
 
 
-def _starter() -> str:
-    """Return the script with which the launcher starts the service."""
-    command = shlex.join([sys.executable, "-m", "better_claude", "up", "--quiet"])
-    # The package may be importable only by a path that this process was given.
-    root = shlex.quote(str(Path(str(resources.files("better_claude"))).parent))
-    path = f'PYTHONPATH={root}"${{PYTHONPATH:+:$PYTHONPATH}}"'
-    return f"#!/bin/sh\n# Starts the service; called by the launcher.\n{path} exec {command}\n"
+def write_starter(paths: Paths) -> None:
+    """Write the script with which the launcher starts the service on demand; raises OSError."""
+    _replace(paths.starter, _starter(paths).encode())
+
+
+def _starter(paths: Paths) -> str:
+    # With -P and in / no repository's folder says what is imported. The package's own folder
+    # stands in place of an inherited PYTHONPATH: it may be importable by such a path only.
+    command = shlex.join([sys.executable, "-P", "-m", "better_claude", "up", "--quiet"])
+    root = Path(str(resources.files("better_claude"))).parent
+    return (
+        "#!/bin/sh\n"
+        "# Starts the better-claude service when a session finds it down.\n"
+        "cd / || exit 0\n"
+        f"export PYTHONPATH={shlex.quote(str(root))}\n"
+        f"export BETTER_CLAUDE_STATE={shlex.quote(str(paths.state.absolute()))}\n"
+        f"export BETTER_CLAUDE_CONTRACT={shlex.quote(str(paths.contract.absolute()))}\n"
+        "unset BETTER_CLAUDE_RUN\n"
+        f"exec {command} </dev/null >/dev/null 2>&1\n"
+    )
 
 
 def _replace(target: Path, content: bytes) -> None:

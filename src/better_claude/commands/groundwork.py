@@ -9,10 +9,9 @@ from better_claude.claude.overlay import ContextTerms, Terms
 from better_claude.claude.telemetry import Receiver
 from better_claude.contract import Contract, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, SettingsError
-from better_claude.launcher import install_launcher
+from better_claude.launcher import install_launcher, write_starter
 from better_claude.paths import Paths
 from better_claude.service.endpoint import ensure_endpoint
-from better_claude.service.start import write_starter
 from better_claude.service.state import service_state
 
 _START_TIMEOUT_S = 5.0

@@ -74,7 +74,7 @@ class ContractWatch:
 
     def _load_user(self) -> list[ContractError]:
         try:
-            self._user = _load(self._paths.contract, None)
+            self._user = load_contract(self._paths.contract)
         except ContractError as error:
             return [error]
         return []
@@ -84,21 +84,12 @@ class ContractWatch:
         folders = [folder for folder, mark in marks.items() if folder and mark is not None]
         for folder in folders[:MAXIMUM_PROJECTS]:
             try:
-                self._projects[folder] = _load(self._paths.contract, Path(folder))
+                self._projects[folder] = load_contract(self._paths.contract, Path(folder))
             except ContractError as error:
                 errors.append(error)
         for folder in set(self._projects) - set(folders):
             del self._projects[folder]
         return errors
-
-
-def _load(user: Path, project: Path | None) -> Contract:
-    try:
-        return load_contract(user, project)
-    except RecursionError as error:
-        raise ContractError(
-            "contract-unreadable", f"{project or user}: nested too deeply", "Mend the file."
-        ) from error
 
 
 def _mark(path: Path) -> _Mark:

@@ -1,6 +1,5 @@
 """Start the service in the background, and stop it."""
 
-import contextlib
 import os
 import shlex
 import signal
@@ -8,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
-from better_claude.act.policy import replace_file
 from better_claude.collect import proc
 from better_claude.errors import ServiceError
+from better_claude.launcher import write_starter
 from better_claude.paths import Paths
 from better_claude.service.lock import lock_owner, turn
 from better_claude.service.state import ServiceState, service_state
@@ -96,40 +96,17 @@ def stop_service(paths: Paths) -> bool:
     return True
 
 
-def write_starter(paths: Paths) -> None:
-    """Write the script with which the launcher starts the service on demand."""
-    command = shlex.join([*_python(), "up", "--quiet"])
-    script = (
-        "#!/bin/sh\n"
-        "# Starts the better-claude service when a session finds it down.\n"
-        "cd / || exit 0\n"
-        f"BETTER_CLAUDE_STATE={shlex.quote(str(paths.state))}\n"
-        f"BETTER_CLAUDE_CONTRACT={shlex.quote(str(paths.contract))}\n"
-        "export BETTER_CLAUDE_STATE BETTER_CLAUDE_CONTRACT\n"
-        "unset BETTER_CLAUDE_RUN\n"
-        f"exec {command} </dev/null >/dev/null 2>&1\n"
-    ).encode()
-    with contextlib.suppress(OSError):
-        if paths.starter.read_bytes() == script and os.access(paths.starter, os.X_OK):
-            return
-    replace_file(paths.starter, script)
-    paths.starter.chmod(0o700)
-
-
 def service_command() -> list[str]:
     """Return the command line that runs the service in the foreground."""
-    return [*_python(), "serve"]
-
-
-def _python() -> list[str]:
-    # -P and -E: neither the folder nor the PYTHONPATH of a repository says what we import.
-    return [sys.executable, "-P", "-E", "-m", "better_claude"]
+    return [sys.executable, "-P", "-m", "better_claude", "serve"]
 
 
 def _spawn(paths: Paths) -> "subprocess.Popen[bytes]":
     environment = {name: value for name, value in os.environ.items() if name in _KEPT}
-    environment["BETTER_CLAUDE_STATE"] = str(paths.state)
-    environment["BETTER_CLAUDE_CONTRACT"] = str(paths.contract)
+    environment["PYTHONPATH"] = str(Path(str(resources.files("better_claude"))).parent)
+    environment["BETTER_CLAUDE_STATE"] = str(paths.state.absolute())
+    environment["BETTER_CLAUDE_CONTRACT"] = str(paths.contract.absolute())
+    paths.service_log.touch(mode=0o600)
     with paths.service_log.open("ab") as log:
         return subprocess.Popen(
             [*service_command(), "--background"],

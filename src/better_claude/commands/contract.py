@@ -1,0 +1,75 @@
+"""`better-claude contract`: show the contract in force, or check a file before it is."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from better_claude.contract import Contract, HookTerms, load_contract
+from better_claude.errors import ContractError
+from better_claude.paths import Paths
+
+
+def prepare_parser(parser: argparse.ArgumentParser) -> None:
+    """Add `show` and `check`."""
+    parser.description = "The contract: every threshold, and the file that set it."
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = """examples:
+  better-claude contract show
+  better-claude contract show --project . --json
+  better-claude contract check contract.toml"""
+    verbs = parser.add_subparsers(dest="action", metavar="show|check", required=True)
+    show = verbs.add_parser("show", help="print each value with its origin")
+    show.add_argument("--project", type=Path, metavar="DIR", help="with the contract of a project")
+    show.add_argument("--json", action="store_true", help="print JSON Lines, one value a line")
+    check = verbs.add_parser("check", help="tell what is wrong with a contract file")
+    check.add_argument("file", type=Path, metavar="FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or check."""
+    if args.action == "check":
+        return _check(args.file)
+    project = args.project.absolute() if args.project is not None else None
+    contract = load_contract(Paths.from_environment().contract, project)
+    rows = [*_values(contract), *_terms(contract)]
+    if args.json:
+        for name, text, origin in rows:
+            print(json.dumps({"kind": "setting", "name": name, "value": text, "origin": origin}))
+        return 0
+    name_width = max(len(name) for name, _, _ in rows)
+    text_width = max(len(text) for _, text, _ in rows)
+    for name, text, origin in rows:
+        print(f"{name:<{name_width}}  {text:<{text_width}}  {origin}")
+    return 0
+
+
+def _check(file: Path) -> int:
+    if not file.is_file():
+        raise ContractError(
+            "contract-unreadable", f"{file} is not a file", "Name a contract file in TOML."
+        )
+    contract = load_contract(user=file)
+    own = [name for name, value in contract.values.items() if value.origin == str(file)]
+    print(f"{file}: {len(own)} settings and {len(contract.hooks)} hooks, all understood")
+    return 0
+
+
+def _values(contract: Contract) -> Iterator[tuple[str, str, str]]:
+    for name, value in contract.values.items():
+        yield name, value.text, value.origin
+
+
+def _terms(contract: Contract) -> Iterator[tuple[str, str, str]]:
+    for terms in contract.hooks:
+        for setting, text in _said(terms):
+            yield f'hook."{terms.pattern}".{setting}', text, terms.origin
+
+
+def _said(terms: HookTerms) -> Iterator[tuple[str, str]]:
+    if terms.timeout_ms is not None:
+        yield "timeout", f"{terms.timeout_ms}ms"
+    if terms.memory_bytes is not None:
+        yield "memory", f"{terms.memory_bytes}B"
+    if terms.enforcement is not None:
+        yield "mode", terms.enforcement
