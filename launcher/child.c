@@ -683,7 +683,7 @@ void run_job(struct job *job)
         read_early(&s);
     if (job->state[0] != '\0')
         write_start(job->state, job->run);
-    if (job->global->cgroup[0] != '\0')
+    if (relayed && job->global->cgroup[0] != '\0')
         s.cgroup = os_cgroup_open(job->global->cgroup, job->run->id);
     if (!start_child(&s)) {
         unwatch_signals(&s);

@@ -49,6 +49,8 @@ int os_next_signal(int fd);
 /* As poll(2) with nanoseconds; INT64_MAX waits without end. */
 int os_wait(struct pollfd *fds, nfds_t count, int64_t timeout_ns);
 
+/* Closes every descriptor from `first` on. */
+void os_close_from(int first);
 bool os_pipe(int pair[2]);
 bool os_socket_pair(int pair[2]);
 bool os_random(void *bytes, size_t length);

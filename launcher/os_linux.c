@@ -18,6 +18,7 @@
 
 #define FILE_MAX 4096
 #define PATH_ROOM 96
+#define FDS_MAX 4096
 
 /* --------------------------------------------------------------------------------- small files */
 
@@ -299,6 +300,16 @@ int os_wait(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
 {
     struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     return ppoll(fds, count, timeout_ns == INT64_MAX ? NULL : &timeout, NULL);
+}
+
+void os_close_from(int first)
+{
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0u, 0) == 0)
+        return;
+#endif
+    for (int fd = first; fd < FDS_MAX; fd++)
+        close(fd);
 }
 
 bool os_pipe(int pair[2])

@@ -179,12 +179,36 @@ static void complete(struct terms *terms, struct terms other)
     terms->has_mode |= other.has_mode;
 }
 
+static bool is_tighter(bool has_other, uint64_t other, uint64_t limit)
+{
+    return limit > 0 && (!has_other || other == 0 || limit < other);
+}
+
+/* Makes `terms` as tight as `other`, setting by setting; nothing becomes looser. */
+static void tighten(struct terms *terms, struct terms other)
+{
+    if (other.has_timeout && is_tighter(terms->has_timeout, terms->limits.timeout_ms, other.limits.timeout_ms)) {
+        terms->limits.timeout_ms = other.limits.timeout_ms;
+        terms->has_timeout = true;
+    }
+    if (other.has_memory && is_tighter(terms->has_memory, terms->limits.memory_bytes, other.limits.memory_bytes)) {
+        terms->limits.memory_bytes = other.limits.memory_bytes;
+        terms->has_memory = true;
+    }
+    if (other.has_mode && other.limits.enforce)
+        terms->limits.enforce = terms->has_mode = true;
+}
+
 /* What the policy says of one subject, most specific first within each scope. */
 struct verdict {
     struct terms hook, match, event, other_events;
 };
 
-static void read_line(struct verdict *verdict, struct line line, const struct subject *subject)
+/* Who said it: the user, whose last line wins, or a project, which only tightens. */
+enum authority { USER, PROJECT };
+
+static void read_line(struct verdict *verdict, struct line line, const struct subject *subject,
+                      enum authority authority)
 {
     char pattern[POLICY_PATTERN_MAX];
     struct line whole = line;
@@ -205,6 +229,10 @@ static void read_line(struct verdict *verdict, struct line line, const struct su
                           : is_event ? &verdict->event
                           : is_other ? &verdict->other_events
                                      : &verdict->match;
+    if (authority == PROJECT && (is_hook || is_match)) {
+        tighten(place, terms);
+        return;
+    }
     /* The last line wins, setting by setting. */
     complete(&terms, *place);
     *place = terms;
@@ -235,13 +263,11 @@ struct limits policy_limits(const struct policy *policy, const struct subject *s
         if (!may_concern(line))
             continue;
         if (in_scope(line, "-"))
-            read_line(&own, line, subject);
+            read_line(&own, line, subject, USER);
         else if (subject->project[0] != '\0' && in_scope(line, subject->project))
-            read_line(&project, line, subject);
+            read_line(&project, line, subject, PROJECT);
     }
-    struct terms terms = project.hook;
-    complete(&terms, project.match);
-    complete(&terms, own.hook);
+    struct terms terms = own.hook;
     complete(&terms, own.match);
     complete(&terms, project.event);
     complete(&terms, own.event);
@@ -257,6 +283,9 @@ struct limits policy_limits(const struct policy *policy, const struct subject *s
         .has_mode = true,
     };
     complete(&terms, built_in);
+    /* A line over hooks has no event, so only here can it be compared with what holds otherwise. */
+    tighten(&terms, project.match);
+    tighten(&terms, project.hook);
     return terms.limits;
 }
 

@@ -12,11 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os.h"
 #include "spool.h"
+#include "text.h"
 
 #define RETRY_SECONDS 30
 #define ENVIRONMENT_MAX 64
-#define FDS_MAX 1024
 
 extern char **environ;
 
@@ -55,13 +56,17 @@ static bool is_our_turn(const char *state)
 }
 
 /* The service lives longer than any session: it gets no session's tokens. */
-static void keep_plain_environment(char **kept)
+static void keep_plain_environment(char **kept, const char *state)
 {
+    static char assignment[STATE_PATH_MAX + 32];
     static const char *const names[] = {"HOME=", "PATH=", "USER=", "LOGNAME=", "LANG=", "LC_", "TZ=",
-                                        "TMPDIR=", "XDG_", "BETTER_CLAUDE_STATE=",
-                                        "BETTER_CLAUDE_CONTRACT=", "CLAUDE_CONFIG_DIR=",
-                                        "DBUS_SESSION_BUS_ADDRESS="};
+                                        "TMPDIR=", "XDG_", "BETTER_CLAUDE_CONTRACT=",
+                                        "CLAUDE_CONFIG_DIR=", "DBUS_SESSION_BUS_ADDRESS="};
+    struct text text = text_in(assignment, sizeof assignment);
+    text_add(&text, "BETTER_CLAUDE_STATE=");
+    text_add(&text, state);
     size_t count = 0;
+    kept[count++] = assignment; /* found by our path, perhaps: the service has to use the same */
     for (char **entry = environ; *entry != NULL && count < ENVIRONMENT_MAX; entry++)
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             if (strncmp(*entry, names[i], strlen(names[i])) == 0) {
@@ -72,7 +77,7 @@ static void keep_plain_environment(char **kept)
 }
 
 /* In the first child: leaves the client's session, sockets and folder behind. */
-static void become_starter(char *path)
+static void become_starter(char *path, const char *state)
 {
     char *kept[ENVIRONMENT_MAX + 1];
     char *arguments[] = {path, NULL};
@@ -83,11 +88,10 @@ static void become_starter(char *path)
     for (int fd = 0; fd < 3; fd++)
         if (dup2(nothing, fd) < 0)
             _exit(1);
-    for (int fd = 3; fd < FDS_MAX; fd++)
-        close(fd);
+    os_close_from(3);
     if (chdir("/") != 0)
         _exit(1);
-    keep_plain_environment(kept);
+    keep_plain_environment(kept, state);
     execve(path, arguments, kept);
     _exit(1);
 }
@@ -100,7 +104,7 @@ void start_service_if_down(const char *state)
         return;
     pid_t pid = fork();
     if (pid == 0)
-        become_starter(path);
+        become_starter(path, state);
     if (pid > 0)
         waitpid(pid, NULL, 0);
 }
