@@ -118,7 +118,7 @@ def test_a_store_that_its_writer_left_is_still_readable(path: Path) -> None:
 
 def test_damage_is_told(path: Path) -> None:
     with Writer.open(path) as writer:
-        writer.commit([make_run(n) for n in range(1, 500)])
+        writer.commit([make_run(n) for n in range(1, 3000)])
     data = bytearray(path.read_bytes())
     half = len(data) // 2  # the schema is in the first
     data[half:] = b"\xa5" * (len(data) - half)
