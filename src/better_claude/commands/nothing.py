@@ -2,42 +2,33 @@
 
 from better_claude.commands.selection import Reading
 from better_claude.model import Source
+from better_claude.show.status import RUN_ONE_SESSION
+
+Advice = tuple[str, str]
 
 
 def explain_nothing(what: Reading) -> None:
-    """Say on standard error why a table is empty and which command helps."""
-    what.say(*_lines(what))
+    """Say on standard error why a table is empty and which commands help."""
+    why, advice = _reason(what)
+    what.say(why)
+    what.advise(*advice)
 
 
-def _lines(what: Reading) -> list[str]:
-    if what.sample and not what.paths.store.exists():
-        return ["There is no sample session yet.", "next: better-claude welcome"]
+def _reason(what: Reading) -> tuple[str, list[Advice]]:
     if not what.paths.store.exists():
-        return [
-            f"Nothing has been measured yet (there is no store in {what.paths.state}).",
-            "next: better-claude run -- claude    measures one session, installs nothing",
-        ]
+        if what.sample:
+            return "There is no sample session yet.", [("welcome --sample", "plays one")]
+        return f"Nothing has been measured yet in {what.paths.state}.", [RUN_ONE_SESSION]
     if _is_filtered(what):
-        return [f"No record matches these filters ({what.window}).", f"next: {_wider(what)}"]
+        every = ("hooks --since all", "lists every hook there is")
+        return f"No record matches these filters ({what.window}).", [every]
     if what.records.source is Source.TRANSCRIPT:
-        return [
-            f"No history ({what.window}).",
-            "next: better-claude import    reads the client's transcripts",
-        ]
-    return [
-        f"Nothing was measured ({what.window}).",
-        "next: better-claude run -- claude    measures one session, installs nothing",
-        "      --since all                    looks further back",
-        "      --source transcript            shows imported history",
-    ]
+        return f"No history ({what.window}).", [("import", "reads the client's transcripts")]
+    further = ("hooks --since all", "looks further back")
+    history = ("hooks --source transcript --since all", "shows imported history")
+    return f"Nothing was measured ({what.window}).", [RUN_ONE_SESSION, further, history]
 
 
 def _is_filtered(what: Reading) -> bool:
     records = what.records
     return bool(records.hook or records.event or records.session or records.outcome)
-
-
-def _wider(what: Reading) -> str:
-    if what.records.since_ns:
-        return "add --since all, or leave a filter out"
-    return "leave a filter out; better-claude hooks --since all lists every hook"

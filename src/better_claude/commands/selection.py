@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from better_claude.errors import UsageError
@@ -115,6 +117,13 @@ class Reading:
             sys.stdout.flush()
             print(*lines, sep="\n", file=sys.stderr)
 
+    def advise(self, *steps: tuple[str, str]) -> None:
+        """Say what to do next: verbs with their options, and what they do."""
+        commands = [f"{_program()} {words}" for words, _ in steps]
+        width = max(map(len, commands))
+        for command, (_, does), lead in zip(commands, steps, _leads(), strict=False):
+            self.say(f"{lead} {command:<{width}}   {does}")
+
 
 def reading(args: Namespace, mode: Mode | None = None) -> Reading:
     """Turn the parsed options into a `Reading`; raises UsageError for times that mean nothing."""
@@ -159,6 +168,20 @@ def state_paths(state: Path | None, sample: bool) -> Paths:
         environ["BETTER_CLAUDE_STATE"] = str(paths.sample_store)
         paths = Paths.from_environment(environ)
     return paths
+
+
+def _leads() -> Iterator[str]:
+    yield "next:"
+    yield from repeat("     ")
+
+
+def _program() -> str:
+    """Return how to call us from here: after `make run` we are on nobody's PATH yet."""
+    called = Path(sys.argv[0])
+    if called.name != "better-claude" or shutil.which("better-claude"):
+        return "better-claude"
+    relative = os.path.relpath(called)
+    return relative if not relative.startswith("..") else str(called)
 
 
 def _window_text(since: str, until: str) -> str:

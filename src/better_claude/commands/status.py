@@ -87,4 +87,5 @@ def print_status(what: Reading, view: StatusView, limits: ContractLimits) -> Non
     if view.summary.slowest:
         grids.append(slowest_grid(view.summary.slowest, limits, what.now_ns, what.room))
     what.print_grids(*grids)
-    what.say("", f"next: {next_step(view)}")
+    what.say("")
+    what.advise(next_step(view))

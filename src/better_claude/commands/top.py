@@ -17,6 +17,7 @@ from better_claude.show.cells import plural
 from better_claude.show.moment import clock_time
 from better_claude.show.running import running_grid
 from better_claude.show.screen import Screen
+from better_claude.show.status import RUN_ONE_SESSION
 from better_claude.show.table import Grid
 from better_claude.show.top import RATE_WINDOW_NS, SessionLoad, load_grid, session_loads
 from better_claude.store.reader import open_reader
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         grids = _grids(what, _look(what), ContractLimits(what.paths, what.sample))
         what.print_grids(*grids)
         if not grids:
-            what.say("Nothing is running.", "next: better-claude run -- claude")
+            what.say("Nothing is running.")
+            what.advise(RUN_ONE_SESSION)
     else:
         _live(what, args.interval / 1e9)
     return 0

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -119,8 +120,9 @@ def _play(sample: Paths, what: Reading) -> None:
         what.say(f"sample: {plural(runs, 'run')} through the launcher in {seconds:.1f} s")
 
 
-def _show(what: Reading, sample: Paths | None) -> None:
+def _show(before: Reading, sample: Paths | None) -> None:
     """Print the state, then the liveliest table there is, then the next step."""
+    what = replace(before, now_ns=time.time_ns())
     limits = ContractLimits(what.paths)
     view = look(what, limits)
     if what.json:
@@ -134,7 +136,10 @@ def _show(what: Reading, sample: Paths | None) -> None:
             grids += _own_grids(what, store, limits)
     what.say("")
     what.print_grids(*grids)
-    what.say("", f"next: {next_step(view)}")
+    what.say("")
+    if sample is not None:
+        what.say("The table is of a sample session that was played here, not of your own work.")
+    what.advise(next_step(view))
 
 
 def _sample_grid(what: Reading, sample: Paths) -> Grid:

@@ -20,6 +20,7 @@ from better_claude.show.table import (
 from better_claude.store.views import StatusSummary
 from better_claude.units import format_duration
 
+RUN_ONE_SESSION = "run -- claude", "measures one session, installs nothing"
 _FAILED = ("timeout", "over_memory", "error", "lost")
 
 
@@ -112,14 +113,12 @@ def _set_aside(quarantine: Mapping[str, int]) -> Cell:
     return Cell(cells.plural(sum(quarantine.values()), "record"), WARN, f"· {reasons}")
 
 
-def next_step(view: StatusView) -> str:
-    """Name the one command that helps most from here."""
+def next_step(view: StatusView) -> tuple[str, str]:
+    """Return the verb and options that help most from here, and what they do."""
     summary = view.summary
-    if view.sample:
-        return "better-claude run -- claude    measures your own sessions"
-    if summary.runs == 0:
-        return "better-claude run -- claude    measures one session, installs nothing"
+    if view.sample or summary.runs == 0:
+        return RUN_ONE_SESSION
     for outcome in _FAILED:
         if summary.outcomes.get(outcome):
-            return f"better-claude runs --outcome {outcome}    shows what failed"
-    return "better-claude hooks    shows where the time goes"
+            return f"runs --outcome {outcome}", "shows what failed"
+    return "hooks", "shows where the time goes"

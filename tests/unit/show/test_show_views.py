@@ -165,21 +165,21 @@ def test_a_service_that_is_ill_says_so(service: ServiceFigures, said: str) -> No
 @pytest.mark.parametrize(
     ("outcomes", "said", "step"),
     [
-        ({}, "nothing measured yet", "better-claude run -- claude"),
-        ({"ok": 1}, "1 run, none failed", "better-claude hooks"),
-        ({"ok": 1, "blocked": 2, "cancelled": 1}, "4 runs, none failed", "better-claude hooks"),
-        ({"ok": 1, "lost": 1}, "1 of 2 runs failed", "better-claude runs --outcome lost"),
+        ({}, "nothing measured yet", "run -- claude"),
+        ({"ok": 1}, "1 run, none failed", "hooks"),
+        ({"ok": 1, "blocked": 2, "cancelled": 1}, "4 runs, none failed", "hooks"),
+        ({"ok": 1, "lost": 1}, "1 of 2 runs failed", "runs --outcome lost"),
         (
             {"timeout": 1, "over_memory": 1},
             "2 of 2 runs failed",
-            "better-claude runs --outcome timeout",
+            "runs --outcome timeout",
         ),
     ],
 )
 def test_verdict_and_next_step(outcomes: dict[str, int], said: str, step: str) -> None:
     summary = msgspec.structs.replace(STATUS, outcomes=outcomes, runs=sum(outcomes.values()))
     assert verdict(summary).text == said
-    assert next_step(view(summary=summary)).startswith(step)
+    assert next_step(view(summary=summary))[0] == step
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
