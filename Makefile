@@ -15,6 +15,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CLIENT := $(CACHE)/client
 STAMPS := $(VENV)/.stamps
+# musl is compiled once; the tests' own builds, which have another HOME, find it here too.
+export ZIG_GLOBAL_CACHE_DIR := $(abspath $(CACHE))/zig
 
 # What an installed package is made of. Sources only: a cached byte code or a built launcher is a product.
 SOURCES := pyproject.toml hatch_build.py README.md LICENSE \

@@ -33,6 +33,7 @@ FORBIDDEN = (
 _PERSONAL = ("BETTER_CLAUDE_", "CLAUDE", "ANTHROPIC_", "OTEL_", "XDG_")
 _KEPT = ("BETTER_CLAUDE_CLIENT", "BETTER_CLAUDE_FUZZ_INPUTS")
 _ENDING_S = 3.0
+_CACHE = Path(__file__).parents[1] / ".cache"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, folder in (("HOME", "home"), ("TMPDIR", "tmp"), ("BETTER_CLAUDE_STATE", "state")):
         (root / folder).mkdir()
         os.environ[name] = str(root / folder)
+    # A temporary HOME would make the launcher's toolchain compile musl anew for every build.
+    os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(_CACHE / "zig"))
     tempfile.tempdir = None
     sys.addaudithook(_refuse_the_users_files)
 
