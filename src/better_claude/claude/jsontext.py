@@ -134,7 +134,7 @@ def _insert(text: str, start: int, key: str, value: object, indent: str) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     if not members:
         # An empty object on one line of a compact file stays compact; an empty file gets lines.
-        if start != _start(text) and "\n" not in text:
+        if start != _start(text) and "\n" not in text.strip():
             return text[: start + 1] + _member(key, value, None, ":") + text[close:]
         inner = newline + indent + (_unit(text) or _INDENT)
         body = inner + _member(key, value, inner, ": ") + newline + indent

@@ -1,0 +1,338 @@
+"""`better-claude install`: put every session of a settings file under the contract."""
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from better_claude import __version__
+from better_claude.act.policy import publish_policy
+from better_claude.claude.installation import (
+    Change,
+    Installation,
+    StoredInstallation,
+    is_empty,
+    load,
+    merge,
+    save,
+    take_out,
+    values,
+    without_ours,
+)
+from better_claude.claude.inventory import take_inventory
+from better_claude.claude.jsontext import parse_object
+from better_claude.claude.overlay import PREFIX, Overlay, Terms, earlier_prefix, overlay
+from better_claude.claude.places import Places, Scope
+from better_claude.claude.settings import (
+    SettingsFile,
+    environment_of,
+    look_at_settings,
+    read_settings,
+    write_settings,
+)
+from better_claude.claude.telemetry import Receiver
+from better_claude.claude.traces import find_traces
+from better_claude.commands.forecast import forecast, tell_forecast
+from better_claude.commands.groundwork import (
+    check_launcher_path,
+    lay_ground,
+    receiver_of,
+    remember_forward,
+    terms_of,
+)
+from better_claude.contract import Contract, load_contract
+from better_claude.errors import BetterClaudeError, ContractError, SettingsError
+from better_claude.model import Enforcement
+from better_claude.paths import Paths
+from better_claude.service.start import start_service
+from better_claude.show.jsonl import json_line
+
+# Stands for the port and token that a dry run does not choose.
+_PLACEHOLDER = Receiver(0, "<token>")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be written: the file as it is, as it was before us, and as it shall be."""
+
+    file: SettingsFile
+    scope: Scope
+    base: str
+    text: str
+    changes: tuple[Change, ...]
+    overlay: Overlay
+    notes: tuple[str, ...]
+    token: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the file says all of it already."""
+        return self.file.content is not None and parse_object(self.text) == self.file.data
+
+    def diff(self) -> list[str]:
+        """Return the unified diff without the token."""
+        before = self.file.text if self.file.content else ""
+        name = str(self.file.path)
+        lines = difflib.unified_diff(
+            before.splitlines(), self.text.splitlines(), name, f"{name} (installed)", lineterm=""
+        )
+        shown = (line.replace(self.token, "********") if self.token else line for line in lines)
+        return [line.replace("127.0.0.1:0", "127.0.0.1:<port>") for line in shown]
+
+
+def prepare_parser(parser: argparse.ArgumentParser) -> None:
+    """Add scope, mode and the ways to look first."""
+    parser.description = (
+        "Put every session of a settings file under the contract: the launcher's prefix, telemetry"
+        " to our receiver, and the context window. What you had is kept; a diff is shown first;"
+        " `better-claude uninstall` gives back the file byte for byte."
+    )
+    parser.epilog = """examples:
+  better-claude install --dry-run
+  better-claude install --mode observe
+  better-claude install --scope local --yes"""
+    add_scope_option(parser)
+    parser.add_argument("--dry-run", action="store_true", help="show the diff and stop")
+    parser.add_argument(
+        "--mode",
+        type=Enforcement,
+        choices=list(Enforcement),
+        metavar="MODE",
+        help="enforce or observe: written into your contract, for all hooks",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def add_scope_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--scope``."""
+    parser.add_argument(
+        "--scope",
+        type=Scope,
+        choices=list(Scope),
+        default=Scope.USER,
+        metavar="SCOPE",
+        help="user (all your sessions, the default), project (shared with the team) or local",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, show, ask, write."""
+    paths = Paths.from_environment()
+    places = Places.from_environment()
+    check_launcher_path(paths)
+    contract = load_contract(user=paths.contract)
+    receiver = _receiver(paths, args.scope, args.dry_run)
+    plan = make_plan(paths, places, args.scope, terms_of(paths, contract, receiver))
+    told = not args.json
+    if told:
+        _tell_plan(plan, paths, places, args.mode or contract.enforcement, contract)
+    if args.dry_run:
+        return _end(plan, "planned", args)
+    if not plan.is_installed and not args.yes and not _agrees():
+        return _end(plan, "declined", args)
+    if args.mode is not None and args.mode is not contract.enforcement:
+        contract = _write_mode(paths, args.mode)
+    lay_ground(paths, contract)
+    if not plan.is_installed:
+        _write(paths, plan)
+    problem = _start(paths)
+    if problem and told:
+        print(f"better-claude: {problem}", file=sys.stderr)
+    return _end(plan, "already installed" if plan.is_installed else "installed", args)
+
+
+def make_plan(paths: Paths, places: Places, scope: Scope, terms: Terms) -> Plan:
+    """Return what install would write; raises SettingsError for a file that it must not touch."""
+    file = read_settings(places.settings(scope), places.roots(scope))
+    stored = load(paths.installs, file.path)
+    if stored is None:
+        traces = find_traces(file.text, file.data, paths.launcher, terms.context)
+        base = take_out(file.text, traces)[0]
+    else:
+        base = without_ours(file.text, file.content, stored)
+    if scope is Scope.PROJECT:
+        terms = Terms(terms.launcher, terms.context)
+    settings = parse_object(base)
+    ours = overlay(settings, terms, dict(os.environ))
+    text, changes = merge(base, ours.members)
+    token = terms.receiver.token if terms.receiver else ""
+    notes = (*ours.notes, *_scope_notes(scope, paths), *_other_prefixes(places, scope, paths))
+    return Plan(file, scope, base, text, changes, ours, notes, token)
+
+
+def _receiver(paths: Paths, scope: Scope, is_dry: bool) -> Receiver | None:
+    # Seen: the client ignores telemetry variables of a project's settings, local ones included.
+    if scope is not Scope.USER:
+        return None
+    if is_dry and not (paths.port.exists() and paths.token.exists()):
+        return _PLACEHOLDER
+    try:
+        paths.create()
+        return receiver_of(paths)
+    except OSError as error:
+        raise SettingsError(
+            "state-folder",
+            f"the state folder {paths.state} cannot be used: {error.strerror or error}",
+            "Give it to yourself, make room, or name another one in BETTER_CLAUDE_STATE.",
+        ) from error
+
+
+def _scope_notes(scope: Scope, paths: Paths) -> Iterator[str]:
+    if scope is Scope.PROJECT:
+        yield (
+            f"This file is shared: {paths.launcher} must exist for everybody who has the project,"
+            " or their Bash calls and hooks fail. For yourself alone: --scope local."
+        )
+    if scope is not Scope.USER:
+        yield (
+            "The client heeds telemetry variables only in your user settings: API calls and tokens"
+            " are not recorded from here. Hooks, tools and servers are."
+        )
+
+
+def _other_prefixes(places: Places, scope: Scope, paths: Paths) -> Iterator[str]:
+    """Yield who else sets a prefix: above us it wins, below us it is not chained."""
+    order = list(Scope)
+    if earlier_prefix(os.environ, paths.launcher):
+        yield (
+            f"Your environment sets {PREFIX}={os.environ[PREFIX]}, which no settings file chains:"
+            f" it is overruled. To keep it, write it into {places.settings(scope)} first."
+        )
+    for other in order:
+        path = places.settings(other)
+        try:
+            prefix = earlier_prefix(environment_of(look_at_settings(path)), paths.launcher)
+        except SettingsError:
+            continue
+        if prefix and other is not scope:
+            wins = order.index(other) > order.index(scope)
+            outcome = "wins here: install there as well" if wins else "is overruled and not chained"
+            yield f"{path} sets {PREFIX}={prefix}, which {outcome}."
+    for path in places.managed_files():
+        if PREFIX in environment_of(_or_empty(path)):
+            yield f"{path} sets {PREFIX}: it wins, and nothing will be measured."
+
+
+def _or_empty(path: Path) -> dict[str, Any]:
+    try:
+        return look_at_settings(path)
+    except SettingsError:
+        return {}
+
+
+def _tell_plan(
+    plan: Plan, paths: Paths, places: Places, mode: Enforcement, contract: Contract
+) -> None:
+    if plan.is_installed:
+        print(f"already installed: {plan.file.path}")
+        return
+    print(*plan.diff(), sep="\n")
+    print()
+    for note in plan.notes:
+        print(f"note: {note}")
+    if plan.overlay.forward:
+        print(f"note: your telemetry keeps being fed: {', '.join(plan.overlay.forward)}")
+    hooks = [hook.command for hook in take_inventory(places).hooks if not hook.escape]
+    for line in tell_forecast(forecast(paths, contract), hooks, paths):
+        print(line)
+    if mode is Enforcement.OBSERVE:
+        print("mode = observe: limits are recorded, nothing is stopped.")
+    sys.stdout.flush()
+
+
+def _agrees() -> bool:
+    """Ask where there is somebody to ask; a script that calls us has decided already."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    return input("Write this? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _write(paths: Paths, plan: Plan) -> None:
+    content = plan.text.encode("utf-8")
+    existed = plan.file.content is not None
+    original = plan.base.encode("utf-8") if existed else None
+    if existed and not (plan.file.content or b"").strip():
+        original = plan.file.content
+    earlier = load(paths.installs, plan.file.path)
+    was_ours = earlier is not None and earlier.record.created
+    created = not existed or (was_ours and is_empty(plan.base))
+    folder = plan.file.target.parent
+    record = Installation(
+        path=str(plan.file.path),
+        scope=plan.scope,
+        version=__version__,
+        installed_ns=time.time_ns(),
+        changes=plan.changes,
+        created=created,
+        made_folder=not folder.exists() or (earlier is not None and earlier.record.made_folder),
+        feeds=bool(plan.overlay.forward),
+    )
+    save(paths.installs, StoredInstallation(record, None if created else original, content))
+    write_settings(plan.file, content)
+    if plan.scope is Scope.USER:
+        forward = msgspec.json.encode(plan.overlay.forward) if plan.overlay.forward else None
+        remember_forward(paths.state / "forward.json", forward)
+
+
+def _write_mode(paths: Paths, mode: Enforcement) -> Contract:
+    """Write ``mode`` into the user's contract, keep all else there, and publish it."""
+    import tomlkit
+
+    try:
+        text = paths.contract.read_text("utf-8") if paths.contract.exists() else ""
+        document = tomlkit.parse(text)
+        document["mode"] = str(mode)
+        paths.contract.parent.mkdir(parents=True, exist_ok=True)
+        temporary = paths.contract.with_name(f".{paths.contract.name}.new")
+        temporary.write_text(tomlkit.dumps(document), "utf-8")
+        temporary.replace(paths.contract.resolve())
+    except OSError as error:
+        raise ContractError(
+            "contract-unwritable",
+            f"{paths.contract} cannot be written: {error.strerror}",
+            f'Write it there yourself: mode = "{mode}"',
+        ) from error
+    contract = load_contract(user=paths.contract)
+    paths.create()
+    publish_policy(paths, contract)
+    return contract
+
+
+def _start(paths: Paths) -> str:
+    try:
+        start_service(paths)
+    except BetterClaudeError as error:
+        return f"{error.message} (the first session tries again)"
+    return ""
+
+
+def _end(plan: Plan, status: str, args: argparse.Namespace) -> int:
+    if args.json:
+        record = {
+            "kind": "installation",
+            "status": status,
+            "scope": str(plan.scope),
+            "path": str(plan.file.path),
+            "changes": values(plan.changes),
+            "notes": list(plan.notes),
+            "diff": "\n".join(plan.diff()),
+        }
+        line = json_line(record)
+        print(line.replace(plan.token, "********") if plan.token else line)
+    elif status == "installed":
+        print(f"installed: {plan.file.path}")
+        print(
+            "Sessions that run already are not affected. Undo: better-claude uninstall"
+            + (f" --scope {plan.scope}" if plan.scope is not Scope.USER else "")
+        )
+    elif status == "declined":
+        print("nothing was written")
+    return 1 if status == "declined" else 0
