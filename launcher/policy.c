@@ -179,24 +179,23 @@ static void complete(struct terms *terms, struct terms other)
     terms->has_mode |= other.has_mode;
 }
 
-static bool is_tighter(bool has_other, uint64_t other, uint64_t limit)
+/* Takes the tighter of two limits, of which 0 is none. */
+static void tighten_limit(uint64_t *limit, bool *has, uint64_t other, bool has_other)
 {
-    return limit > 0 && (!has_other || other == 0 || limit < other);
+    if (!has_other || other == 0 || (*has && *limit != 0 && *limit <= other))
+        return;
+    *limit = other;
+    *has = true;
 }
 
 /* Makes `terms` as tight as `other`, setting by setting; nothing becomes looser. */
 static void tighten(struct terms *terms, struct terms other)
 {
-    if (other.has_timeout && is_tighter(terms->has_timeout, terms->limits.timeout_ms, other.limits.timeout_ms)) {
-        terms->limits.timeout_ms = other.limits.timeout_ms;
-        terms->has_timeout = true;
-    }
-    if (other.has_memory && is_tighter(terms->has_memory, terms->limits.memory_bytes, other.limits.memory_bytes)) {
-        terms->limits.memory_bytes = other.limits.memory_bytes;
-        terms->has_memory = true;
-    }
+    struct limits *own = &terms->limits;
+    tighten_limit(&own->timeout_ms, &terms->has_timeout, other.limits.timeout_ms, other.has_timeout);
+    tighten_limit(&own->memory_bytes, &terms->has_memory, other.limits.memory_bytes, other.has_memory);
     if (other.has_mode && other.limits.enforce)
-        terms->limits.enforce = terms->has_mode = true;
+        own->enforce = terms->has_mode = true;
 }
 
 /* What the policy says of one subject, most specific first within each scope. */

@@ -1,0 +1,96 @@
+"""The policy says exactly what the contract says, in the launcher's words."""
+
+import re
+import zlib
+from pathlib import Path
+
+import pytest
+from tests.policies import NAMES, PROJECT, vector
+
+from better_claude.act.policy import (
+    MAXIMUM_PROJECTS,
+    build_policy,
+    project_key,
+    publish_policy,
+    quote_pattern,
+)
+from better_claude.contract import Contract, load_contract
+from better_claude.paths import Paths
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    made = Paths.from_environment({"BETTER_CLAUDE_STATE": str(tmp_path / "state")})
+    made.create()
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_policy_is_the_vectors(name: str, tmp_path: Path) -> None:
+    wanted = vector(name, tmp_path)
+    projects = {PROJECT: wanted.project} if wanted.project else {}
+    assert build_policy(wanted.user, projects).decode() == wanted.policy.decode()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract_says_the_same_of_every_case(name: str, tmp_path: Path) -> None:
+    wanted = vector(name, tmp_path)
+    for case in wanted.cases:
+        limits = wanted.contract_of(case).hook_limits(case.event, case.key, "", case.command)
+        said = (limits.timeout_ms, limits.memory_bytes, str(limits.enforcement))
+        assert said == (case.timeout_ms, case.memory_bytes, case.mode), case
+
+
+def test_every_line_ends_in_its_checksum() -> None:
+    lines = build_policy(load_contract(), {}).splitlines()
+    for line in lines:
+        text, _, checksum = line.rpartition(b" *")
+        assert int(checksum, 16) == zlib.crc32(text)
+    assert lines[0].startswith(b"better-claude-policy 1 *")
+    assert re.match(rb"end (\d+) \*", lines[-1])[1] == b"%d" % (len(lines) - 2)  # type: ignore[index]
+
+
+def test_pattern_is_one_field() -> None:
+    assert quote_pattern("a b%c\n\t\x7fé") == "a%20b%25c%0A%09%7Fé"
+
+
+def test_publishing_twice_writes_once(paths: Paths) -> None:
+    contract = load_contract()
+    assert publish_policy(paths, contract)
+    first = paths.policy.stat()
+    assert not publish_policy(paths, contract)
+    assert paths.policy.stat().st_ino == first.st_ino
+    assert first.st_mode & 0o777 == 0o600
+
+
+def test_a_failed_replacement_leaves_the_old_policy_and_no_rubbish(paths: Paths) -> None:
+    publish_policy(paths, load_contract())
+    before = paths.policy.read_bytes()
+    paths.policy.unlink()
+    paths.policy.mkdir()
+    with pytest.raises(OSError, match="policy"):
+        publish_policy(paths, load_contract())
+    paths.policy.rmdir()
+    assert [path.name for path in paths.state.iterdir() if "policy" in path.name] == []
+    assert publish_policy(paths, load_contract())
+    assert paths.policy.read_bytes() == before
+
+
+def test_only_so_many_projects_are_written(tmp_path: Path) -> None:
+    (tmp_path / ".better-claude").mkdir()
+    (tmp_path / ".better-claude/contract.toml").write_text('[hook_timeouts]\nStop = "1ms"\n')
+    own: Contract = load_contract(project=tmp_path)
+    text = build_policy(load_contract(), {f"/{n}": own for n in range(MAXIMUM_PROJECTS + 5)})
+    scopes = set(re.findall(rb"^event (\S+) ", text, re.MULTILINE)) - {b"-"}
+    assert len(scopes) == MAXIMUM_PROJECTS
+
+
+def test_a_project_without_a_difference_has_no_lines(tmp_path: Path) -> None:
+    own = load_contract(project=tmp_path)
+    assert build_policy(load_contract(), {"/p": own}) == build_policy(load_contract(), {})
+
+
+def test_project_key_is_the_hash_of_its_bytes() -> None:
+    assert project_key("") == "cbf29ce484222325"
+    assert project_key("a") == "af63dc4c8601ec8c"
+    assert len(project_key("/p/\udcff")) == 16
