@@ -6,12 +6,12 @@ folder, in a place where others can put things.
 """
 
 import calendar
+import contextlib
 import os
 import re
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
@@ -28,6 +28,7 @@ _CRC_LENGTH = 9  # a tab and 8 digits
 _CHUNK_BYTES = 4 << 20
 _HOUR_S = 3600
 _NAME = re.compile(r"[0-9]{8}T[0-9]{2}\.spool")
+_DONE_NAME = re.compile(rf"({_NAME.pattern})\.[0-9]+\.done")
 _ID = re.compile(r"[0-9a-f]{16}")
 # Far beyond any run, and small enough for sums to stay within 64 bits: 104 days, 8 PB.
 _LARGEST = 1 << 53
@@ -37,11 +38,16 @@ _decode = msgspec.json.Decoder(SpoolRecord, strict=True).decode
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """What some bytes held; the first ``consumed`` of them are done with."""
+    """What some bytes held; the first ``consumed`` of them are done with.
+
+    ``half`` is the length of a last line without line break that was left alone; 0 as well
+    where reading stopped before the last line.
+    """
 
     records: list[SpoolRecord]
     rejects: list[Reject]
     consumed: int
+    half: int = 0
 
 
 class SpoolBatch(msgspec.Struct, frozen=True):
@@ -78,7 +84,7 @@ def parse(data: bytes, file: str, offset: int, limit: int) -> Parsed:
     if len(data) - position > LONGEST_LINE:
         rejects.append(Reject("too_long", file, offset + position, len(data) - position))
         position = len(data)
-    return Parsed(records, rejects, position)
+    return Parsed(records, rejects, position, half=len(data) - position)
 
 
 def _read_line(line: bytes) -> SpoolRecord | str:
@@ -185,20 +191,23 @@ class SpoolReader:
             self._offsets[_key(mark)] = mark.offset
 
     def sweep(self, now_ns: int) -> list[SpoolMark]:
-        """Delete files that are read to the end and that no launcher writes to any more.
+        """Put aside files that are read to the end and that no launcher writes to any more.
 
-        That is an hour after both their own hour and their last change. Returns the marks
-        that are now without a file, earlier ones included.
+        That is an hour after both their own hour and their last change. Returns the marks that
+        are now without a file, to be forgotten. What was put aside is deleted by a later call, when
+        its mark is forgotten: as long as the file is there nobody else gets its inode, so that a
+        new file of the same name, as after a clock was set back, is never taken for it.
         """
         present: set[_Key] = set()
         for folder in self._folders:
             with self._opened(folder, []) as descriptor:
+                self._delete_done(folder, descriptor)
                 for name in _spool_names(descriptor):
-                    present |= self._delete_or_keep(folder, descriptor, name, now_ns)
+                    present |= self._put_aside_or_keep(folder, descriptor, name, now_ns)
         gone = [key for key in self._offsets if key not in present]
         return [SpoolMark(*key, self._offsets.pop(key)) for key in gone]
 
-    @contextmanager
+    @contextlib.contextmanager
     def _opened(self, folder: Path, rejects: list[Reject]) -> Iterator[int]:
         """Yield a descriptor of ``folder``, -1 if there is none that we trust."""
         descriptor = _open_folder(folder)
@@ -239,10 +248,13 @@ class SpoolReader:
         begin = max(0, offset - 1) + start
         parsed = parse(data[start:], name, begin, limit)
         end = begin + parsed.consumed
-        rest = len(data) - start - parsed.consumed
-        if rest and end + rest == status.st_size and _is_settled(name, status, now_ns):
-            parsed.rejects.append(Reject("torn", name, end, rest))
-            end += rest
+        if (
+            parsed.half
+            and end + parsed.half == status.st_size
+            and _is_settled(name, status, now_ns)
+        ):
+            parsed.rejects.append(Reject("torn", name, end, parsed.half))
+            end += parsed.half
         if end <= offset:
             return None
         return SpoolBatch(
@@ -252,14 +264,26 @@ class SpoolReader:
             more=end < status.st_size,
         )
 
-    def _delete_or_keep(self, folder: Path, descriptor: int, name: str, now_ns: int) -> "set[_Key]":
-        """Delete one file if it is done with; return its key if it is still there."""
+    def _delete_done(self, folder: Path, descriptor: int) -> None:
+        for name in _names(descriptor, _DONE_NAME):
+            with contextlib.suppress(OSError):  # it stays for the next time
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                known_as = (str(folder), _DONE_NAME.sub(r"\1", name), status.st_ino)
+                if known_as not in self._offsets:
+                    os.unlink(name, dir_fd=descriptor)
+
+    def _put_aside_or_keep(
+        self, folder: Path, descriptor: int, name: str, now_ns: int
+    ) -> "set[_Key]":
+        """Rename one file if it is done with; return its key if it is still there."""
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             key = (str(folder), name, status.st_ino)
             if self._offsets.get(key) != status.st_size or not _is_settled(name, status, now_ns):
                 return {key}
-            os.unlink(name, dir_fd=descriptor)
+            # The inode in its name keeps a namesake from taking its place.
+            aside = f"{name}.{status.st_ino}.done"
+            os.rename(name, aside, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         except FileNotFoundError:
             return set()
         except OSError:  # a read-only folder: the file stays, and stays read
@@ -299,10 +323,14 @@ def _is_private(status: os.stat_result) -> bool:
 
 def _spool_names(descriptor: int) -> list[str]:
     """Return the spool files of a folder, oldest hour first; -1 is an empty one."""
+    return _names(descriptor, _NAME)
+
+
+def _names(descriptor: int, pattern: re.Pattern[str]) -> list[str]:
     if descriptor < 0:
         return []
     with os.scandir(descriptor) as entries:
-        return sorted(entry.name for entry in entries if _NAME.fullmatch(entry.name))
+        return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
 
 
 def _open_file(folder: int, name: str) -> int:

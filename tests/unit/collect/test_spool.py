@@ -165,6 +165,19 @@ def test_half_a_line_is_torn_when_nobody_writes_any_more(folder: Path) -> None:
     assert reader.read(BEGIN_NS).records == (make_run(),)
 
 
+def test_an_old_file_is_read_bit_by_bit_too(folder: Path) -> None:
+    path = folder / NAME
+    path.write_bytes(GOOD * 3 + b"{")
+    now_ns = settle(path)
+    reader = SpoolReader([folder])
+    found = []
+    while (batch := reader.read(now_ns, limit=1)).marks:
+        found.append((len(batch.records), len(batch.rejects), batch.more))
+        reader.accept(batch)
+    assert [sum(column) for column in zip(*found, strict=True)][:2] == [3, 1]
+    assert not found[-1][2]
+
+
 def test_only_files_that_are_done_with_are_deleted(folder: Path) -> None:
     path = folder / NAME
     path.write_bytes(GOOD)
@@ -178,7 +191,24 @@ def test_only_files_that_are_done_with_are_deleted(folder: Path) -> None:
     assert path.exists()
     assert reader.sweep(now_ns) == list(batch.marks)
     assert not path.exists()
+    (aside,) = folder.iterdir()
+    # The service died before it forgot the mark: the file still holds the inode.
+    assert SpoolReader([folder], batch.marks).sweep(now_ns) == list(batch.marks)
+    assert aside.exists()
     assert reader.sweep(now_ns) == []
+    assert not aside.exists()
+
+
+def test_a_namesake_of_a_file_put_aside_is_read_from_its_start(folder: Path) -> None:
+    path = folder / NAME
+    path.write_bytes(GOOD)
+    now_ns = settle(path)
+    reader = SpoolReader([folder])
+    batch = reader.read(now_ns)
+    reader.accept(batch)
+    reader.sweep(now_ns)
+    path.write_bytes(spool_line(make_run(2)))  # the clock was set back
+    assert SpoolReader([folder], batch.marks).read(now_ns).records == (make_run(2),)
 
 
 def test_a_file_with_half_a_line_is_not_deleted(folder: Path) -> None:
