@@ -272,7 +272,7 @@ def _write(paths: Paths, plan: Plan) -> None:
         installed_ns=time.time_ns(),
         changes=plan.changes,
         created=created,
-        made_folder=not folder.exists() or (earlier is not None and earlier.record.made_folder),
+        made_folder=not folder.exists() or _made(paths, plan.file.path.parent),
         feeds=bool(plan.overlay.forward),
     )
     save(paths.installs, StoredInstallation(record, None if created else original, content))
@@ -280,6 +280,12 @@ def _write(paths: Paths, plan: Plan) -> None:
     if plan.scope is Scope.USER:
         forward = msgspec.json.encode(plan.overlay.forward) if plan.overlay.forward else None
         remember_forward(paths.state / "forward.json", forward)
+
+
+def _made(paths: Paths, folder: Path) -> bool:
+    """Tell whether an installation into ``folder`` made it: whoever leaves last removes it."""
+    known = (load(paths.installs, folder / f"settings{part}.json") for part in ("", ".local"))
+    return any(stored.record.made_folder for stored in known if stored is not None)
 
 
 def _write_mode(paths: Paths, mode: Enforcement) -> Contract:

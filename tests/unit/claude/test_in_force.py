@@ -25,15 +25,17 @@ def write(path: Path, document: Any) -> None:
     path.write_text(document if isinstance(document, str) else json.dumps(document))
 
 
-def in_force(places: Places, trusted: bool = True, **environ: str) -> InForce:
-    return settings_in_force(places, Scope, environ, folder_is_trusted=trusted)
+def in_force(
+    places: Places, environ: dict[str, str] | None = None, trusted: bool = True
+) -> InForce:
+    return settings_in_force(places, Scope, environ or {}, folder_is_trusted=trusted)
 
 
 def test_the_narrower_scope_wins_over_the_environment(places: Places) -> None:
-    assert in_force(places, **{PREFIX: "e"}).settings["env"] == {PREFIX: "e"}
+    assert in_force(places, {PREFIX: "e"}).settings["env"] == {PREFIX: "e"}
     for scope in Scope:
         write(places.settings(scope), {"env": {PREFIX: scope.value, scope.name: "1"}})
-    env = in_force(places, **{PREFIX: "e"}).settings["env"]
+    env = in_force(places, {PREFIX: "e"}).settings["env"]
     assert env == {PREFIX: "local", "USER": "1", "PROJECT": "1", "LOCAL": "1"}
 
 
