@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from better_claude.collect.otlp.entries import (
     Encoding,
     Entry,
@@ -14,7 +16,7 @@ from better_claude.collect.otlp.entries import (
 )
 from better_claude.collect.otlp.records import from_log, from_point, from_span
 from better_claude.collect.otlp.wire_json import read_json
-from better_claude.model import Record
+from better_claude.model import MetricPoint, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,24 @@ def decode(signal: Signal, encoding: Encoding, body: bytes, received_ns: int) ->
         else:
             records.append(made)
     return Decoded(
-        tuple(records),
+        tuple(_added_up(records)),
         rejected=sum(one.count for one in refused),
         reason=refused[0].reason if refused else "",
     )
+
+
+def _added_up(records: list[Record]) -> Iterator[Record]:
+    """Yield the records; metric points that differ only in what is not kept become one."""
+    sums: dict[tuple[object, ...], MetricPoint] = {}
+    for record in records:
+        if not isinstance(record, MetricPoint):
+            yield record
+            continue
+        own = (record.session, record.name, record.time_ns, *sorted(record.attributes.items()))
+        before = sums.get(own)
+        value = record.value + (before.value if before is not None else 0.0)
+        sums[own] = msgspec.structs.replace(record, value=value)
+    yield from sums.values()
 
 
 def _read(signal: Signal, encoding: Encoding, body: bytes) -> Iterator[Entry]:
