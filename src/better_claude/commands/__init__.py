@@ -66,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    args = parse_arguments(arguments)
+    chosen: Verb = args.verb_module
+    return chosen.run(args)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed command line with its verb's module; SystemExit where it makes no sense."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
     parser = _Parser(
         prog="better-claude",
@@ -82,6 +89,4 @@ def _dispatch(arguments: list[str]) -> int:
             module: Verb = importlib.import_module(f"better_claude.commands.{module_name}")
             child.set_defaults(verb_module=module)
             module.prepare_parser(child)
-    args = parser.parse_args(arguments)
-    chosen: Verb = args.verb_module
-    return chosen.run(args)
+    return parser.parse_args(arguments)
