@@ -130,10 +130,10 @@ def test_a_hundred_kills_lose_and_double_nothing(folders: list[Path], tmp_path: 
     for _ in range(KILLS):
         # Nothing writes while files are old enough to go. But names come again, and with
         # them inodes, as after a clock that was set back.
-        launchers.write(20)
+        launchers.write(40)
         launchers.age()
         before = runs_seen(store)
-        child = forked(lambda: ingest(folders, store, later_ns, limit=9))
+        child = forked(lambda: ingest(folders, store, later_ns, limit=5))
         time.sleep(rng.random() * 0.04)
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL  # it had not failed by itself
@@ -142,7 +142,7 @@ def test_a_hundred_kills_lose_and_double_nothing(folders: list[Path], tmp_path: 
     for _ in range(3):  # read, put aside, delete
         ingest(folders, store, later_ns)
     check(store, launchers)
-    assert partly > 10, "the kills hit nothing"
+    assert partly > 3, "the kills hit nothing"
     assert not any(path for folder in folders for path in folder.iterdir())
 
 

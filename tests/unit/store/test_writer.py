@@ -285,6 +285,24 @@ def test_what_cannot_be_stored_stores_nothing(path: Path, writer: Writer) -> Non
     assert rows(path, "SELECT text FROM runs JOIN names ON id = event") == [("New",)]
 
 
+def test_a_commit_is_one_transaction(writer: Writer) -> None:
+    statements: list[str] = []
+    writer._connection.set_trace_callback(statements.append)
+    writer.commit(
+        [make_start(), make_run(2), *OTHERS],
+        [MARK],
+        [Reject("torn", "f", 1, 2)],
+        [ImportMark("/a.jsonl", 1, 2, 3, 4)],
+        [MARK],
+    )
+    assert statements[0] == "BEGIN IMMEDIATE"
+    assert statements[-1] == "COMMIT"
+    assert [word for word in statements if word.startswith(("BEGIN", "COMMIT"))] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+
+
 def test_rejects_are_counted_by_reason_and_file(path: Path, writer: Writer) -> None:
     rejects = [Reject("torn", "f", offset, 10) for offset in (5, 50)]
     writer.commit([], [MARK], [*rejects, Reject("foreign", "f", 99, 1)])
