@@ -65,10 +65,10 @@ def test_the_client_cancels_at_its_own_timeout_and_goes_on(sandbox: Sandbox) -> 
         sandbox.home / ".claude/settings.json",
         hooks({"PreToolUse": [handler("exec sleep 60", timeout=1)]}),
     )
-    with MessagesApi([bash("echo went on"), Text()]) as api:
+    with MessagesApi([bash("echo went on: $((40 + 2))"), Text()]) as api:
         session = Client(sandbox, api).run()
     assert [hook.outcome for hook in session.of_event("PreToolUse")] == ["cancelled"]
-    assert api.heard("went on")
+    assert api.heard("went on: 42")
 
 
 @pytest.mark.parametrize(("code", "blocked"), [(1, False), (2, True), (124, False), (125, False)])

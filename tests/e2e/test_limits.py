@@ -14,7 +14,9 @@ from tests.e2e.ours import RUN, Json, Ours, as_client_sees, client_view, wait_un
 from tests.e2e.settings import handler, hooks, write_json, write_script
 from tests.sandbox import Sandbox
 
-STEPS = (bash("echo went on"), Text("the end"))
+# The answer stands only in the tool's result, never in the call.
+WENT_ON = "went on: 42"
+STEPS = (bash("echo went on: $((40 + 2))"), Text("the end"))
 # Deaf to SIGTERM, in a session of its own, double-forked: what killing a group always misses.
 DAEMON = """
 import os, signal, sys, time
@@ -93,7 +95,7 @@ def test_a_hook_that_hangs_is_stopped_at_the_limit(ours: Ours) -> None:
     assert 2_000_000_000 <= run["wall_ns"] < 2_500_000_000
     assert view.stdout == "", "nothing half-written"
     _check_message(view, "2000 ms")
-    assert api.heard("went on"), "the session goes on"
+    assert api.heard(WENT_ON), "the session goes on"
 
 
 def _check_message(view: HookView, limit: str) -> None:
@@ -113,7 +115,7 @@ def test_a_hook_that_leaks_is_stopped_at_the_limit(ours: Ours) -> None:
     assert run["memory_limit_bytes"] == 50 << 20
     assert 50 << 20 < run["anon_peak_bytes"] < 60 << 20
     _check_message(view, "50 MB")
-    assert api.heard("went on")
+    assert api.heard(WENT_ON)
 
 
 def test_a_daemon_goes_with_the_hook_that_is_stopped(ours: Ours) -> None:
@@ -157,7 +159,7 @@ def test_a_deliberate_block_passes_through(ours: Ours) -> None:
     assert client_view(view) == as_client_sees(run)
     assert (run["outcome"], run["exit"], run["breach"]) == ("blocked", 2, "")
     assert api.heard("not on my watch")
-    assert not api.heard("went on")
+    assert not api.heard(WENT_ON)
 
 
 def test_a_block_in_json_is_a_block(ours: Ours) -> None:
@@ -172,7 +174,7 @@ def test_a_block_in_json_is_a_block(ours: Ours) -> None:
     run = only_run(ours, session)
     assert (run["outcome"], run["exit"]) == ("blocked", 0)
     assert api.heard("not in this house")
-    assert not api.heard("went on")
+    assert not api.heard(WENT_ON)
 
 
 def test_the_clients_own_shorter_timeout_is_a_cancelled_run(ours: Ours) -> None:
@@ -185,7 +187,7 @@ def test_the_clients_own_shorter_timeout_is_a_cancelled_run(ours: Ours) -> None:
     assert run["outcome"] == "cancelled"
     assert 900_000_000 < run["wall_ns"] < 1_900_000_000
     assert wait_until(lambda: not alive(int(note.read_text())), 1), "the whole tree went with it"
-    assert api.heard("went on")
+    assert api.heard(WENT_ON)
 
 
 def test_a_background_hook_is_given_its_time(ours: Ours, sandbox: Sandbox) -> None:
@@ -233,16 +235,19 @@ def test_what_a_hook_adds_reaches_the_model(ours: Ours, event: str) -> None:
     assert api.heard("remember the milk")
 
 
-def test_a_project_can_only_tighten(ours: Ours) -> None:
-    contract = ours.sandbox.project / ".better-claude/contract.toml"
+def test_a_project_can_only_tighten(ours: Ours, sandbox: Sandbox) -> None:
+    contract = sandbox.project / ".better-claude/contract.toml"
     contract.parent.mkdir(parents=True)
     contract.write_text('[hook_timeouts]\nPreToolUse = "500ms"\nPostToolUse = "900s"\n')
-    write_json(
-        ours.sandbox.home / ".claude/settings.json",
-        hooks({"PreToolUse": [handler("sleep 300")], "PostToolUse": [handler("true")]}),
-    )
+    events = {"PreToolUse": "sleep 300", "PostToolUse": "true", "SessionStart": "true"}
+    document = hooks({event: [handler(command)] for event, command in events.items()})
+    write_json(sandbox.home / ".claude/settings.json", document)
+    with MessagesApi([Text("the end")]) as api:
+        Client(sandbox, api).run(through=RUN)
+    # A project is known to the service from its first run on.
+    assert wait_until(lambda: "timeout_ms=500" in sandbox.paths.policy.read_text(), 5)
     with MessagesApi(STEPS) as api:
-        session = Client(ours.sandbox, api).run(through=RUN)
-    wait_until(lambda: len(hook_runs(ours, session)) == 2, 5)
+        session = Client(sandbox, api).run(through=RUN)
+    wait_until(lambda: len(hook_runs(ours, session)) == 3, 5)
     limits = {run["event"]: run["timeout_ms"] for run in hook_runs(ours, session)}
-    assert limits == {"PreToolUse": 500, "PostToolUse": 5000}
+    assert limits == {"SessionStart": 60_000, "PreToolUse": 500, "PostToolUse": 5000}

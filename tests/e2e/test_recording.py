@@ -101,7 +101,7 @@ def test_runs_carry_the_ids_of_what_they_belong_to(recorded: Recorded) -> None:
         assert run["session"] == recorded.session.ident
         assert run["claude_pid"] > 0
         assert run["wall_ns"] > 0
-        assert run["user_ns"] + run["sys_ns"] > 0
+        assert run["user_ns"] + run["sys_ns"] > 0, run
     tool_hooks = [run for run in recorded.of_mode("hook") if run["event"].endswith("ToolUse")]
     assert Counter((run["tool"], run["tool_use"]) for run in tool_hooks) == {
         ("Bash", "toolu_0000"): 3,
@@ -164,7 +164,7 @@ def test_hooks_tells_each_hook_once(recorded: Recorded) -> None:
 
 @pytest.mark.parametrize("verb", ["status", "hooks", "runs", "sessions"])
 def test_people_get_a_table(recorded: Recorded, verb: str) -> None:
-    assert len(recorded.ours.ok(verb).splitlines()) >= 3
+    assert len(recorded.ours.ok(verb).splitlines()) >= 2, "a head and a row"
 
 
 def test_no_content_is_recorded(recorded: Recorded) -> None:

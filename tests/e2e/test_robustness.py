@@ -64,13 +64,13 @@ def test_no_room_for_our_state(ours: Ours, sandbox: Sandbox) -> None:
     spool = sandbox.paths.spools[0]
     steps = (
         bash(f"mv {spool} {spool}.away && touch {spool}"),
-        bash("echo still here"),
+        bash("echo still here: $((40 + 2))"),
         Text("the end"),
     )
     with MessagesApi(steps) as api:
         session = Client(sandbox, api).run(through=RUN)
     assert (session.returncode, session.answer) == (0, "the end")
-    assert api.heard("still here")
+    assert api.heard("still here: 42")
     assert {hook.outcome for hook in session.hooks} == {"success"}
 
 
