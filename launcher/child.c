@@ -23,12 +23,17 @@
 #define LOOK_NS (5 * MS)
 /* A tool has no limit of ours: its looks grow rare. */
 #define TOOL_LOOK_MAX_NS (250 * MS)
+/* Looking at hundreds of processes takes longer: it may take this share of our time at most. */
+#define LOOK_SHARE 10
 /* Processes that cannot be killed (another user's, or stuck in the kernel) are given up. */
 #define KILL_MAX_NS (2000 * MS)
 #define KILL_PAUSE_NS (MS / 2)
 #define FREEZE_PASSES 8
 /* How long a client that does not read may delay the message of a stopped hook. */
 #define MESSAGE_MAX_NS (100 * MS)
+/* The client writes the event as soon as it has started us: this long for a hook that is quicker. */
+#define LATE_EVENT_NS (1 * MS)
+#define LATE_EVENT_MAX ((uint64_t)1 << 20)
 /* More than this cannot lie in a stream's kernel buffers when its writer has ended. */
 #define DRAIN_MAX ((uint64_t)1 << 20)
 /* Of the command, in the line that a stopped hook prints. */
@@ -244,19 +249,18 @@ static void reap(struct supervision *s)
     s->tree_empty = pid < 0 && errno == ECHILD;
 }
 
-static void signal_tree(int signal)
+static void signal_listed(int signal)
 {
-    os_list_tree(&tree);
     for (size_t i = 0; i < tree.count; i++)
         kill(tree.pids[i], signal);
 }
 
-/* Stopped processes cannot fork: a fork bomb is frozen before it is killed. */
+/* Stopped processes cannot fork. What was forked while we looked is found by the next pass. */
 static void freeze_tree(void)
 {
     size_t before = 0;
     for (int pass = 0; pass < FREEZE_PASSES; pass++) {
-        signal_tree(SIGSTOP);
+        os_list_tree(&tree, SIGSTOP);
         if (tree.count <= before)
             return;
         before = tree.count;
@@ -267,15 +271,15 @@ static void freeze_tree(void)
 static void kill_tree(struct supervision *s)
 {
     uint64_t give_up_ns = monotonic_ns() + KILL_MAX_NS;
+    struct pollfd ready = {.fd = s->signals, .events = POLLIN};
     if (s->cgroup >= 0)
         os_cgroup_kill(s->cgroup);
     for (reap(s); !s->tree_empty && monotonic_ns() < give_up_ns; reap(s)) {
         freeze_tree();
-        signal_tree(SIGKILL);
-        struct pollfd ready = {.fd = s->signals, .events = POLLIN};
+        signal_listed(SIGKILL);
         reap(s);
         if (s->tree_empty)
-            break;
+            return;
         os_wait(&ready, 1, KILL_PAUSE_NS);
         os_next_signal(s->signals);
     }
@@ -288,9 +292,8 @@ static void begin_stop(struct supervision *s, enum reason reason, int signal)
     s->stop_began_ns = monotonic_ns();
     s->grace_ends_ns = s->stop_began_ns + s->job->global->grace_ms * MS;
     s->deadline_ns = UINT64_MAX;
-    signal_tree(signal);
-    for (size_t i = 0; i < tree.count; i++)
-        kill(tree.pids[i], SIGCONT);
+    os_list_tree(&tree, signal);
+    signal_listed(SIGCONT);
 }
 
 static void take_signals(struct supervision *s)
@@ -345,7 +348,7 @@ static uint64_t look_at_memory(struct supervision *s, uint64_t now_ns)
 {
     struct run *run = s->job->run;
     uint64_t bytes;
-    os_list_tree(&tree);
+    os_list_tree(&tree, 0);
     if (tree.count > run->processes)
         run->processes = tree.count;
     bool charged = s->cgroup >= 0 && os_cgroup_private_bytes(s->cgroup, &bytes);
@@ -363,7 +366,8 @@ static void look(struct supervision *s, uint64_t now_ns)
     uint64_t bytes = look_at_memory(s, now_ns), limit = run->limits.memory_bytes;
     if (run->mode == MODE_TOOL)
         s->look_ns = s->look_ns * 5 / 4 < TOOL_LOOK_MAX_NS ? s->look_ns * 5 / 4 : TOOL_LOOK_MAX_NS;
-    s->next_look_ns = now_ns + s->look_ns;
+    uint64_t after_ns = monotonic_ns(), rest_ns = (after_ns - now_ns) * LOOK_SHARE;
+    s->next_look_ns = after_ns + (rest_ns > s->look_ns ? rest_ns : s->look_ns);
     if (s->phase == RUNNING && limit != 0 && bytes > limit && run->breach == NULL)
         pass_limit(s, BY_MEMORY);
     else if (s->phase == STOPPING && s->reason == BY_MEMORY && bytes / 2 > limit)
@@ -446,8 +450,30 @@ static void judge_answer(struct supervision *s)
         run->outcome = "blocked";
 }
 
+/* A hook may end without having read its event, or before the client has written it; the record
+ * is to name it all the same. What is read here nobody else wants any more. */
+static void read_late(struct supervision *s)
+{
+    struct pollfd ready = {.fd = s->in.from, .events = POLLIN};
+    if (!s->tree_empty || !relay_is_open(&s->in))
+        return;
+    if (s->in.bytes == 0)
+        os_wait(&ready, 1, LATE_EVENT_NS);
+    for (uint64_t limit = s->in.bytes + LATE_EVENT_MAX; s->in.bytes < limit;) {
+        s->in.first = s->in.length = 0;
+        size_t got = relay_read(&s->in);
+        if (got == 0 || scan_complete(&s->job->event->scan))
+            return;
+        event_feed(s->job->event, s->in.buffer, got);
+    }
+}
+
 static void begin_flush(struct supervision *s)
 {
+    if (s->job->run->mode == MODE_HOOK && !scan_complete(&s->job->event->scan)) {
+        read_late(s);
+        apply_limits(s);
+    }
     while (s->out.hold && relay_read(&s->out) > 0)
         continue;
     judge_answer(s);
@@ -482,7 +508,7 @@ static void count_leftovers(struct supervision *s)
     reap(s);
     if (s->tree_empty)
         return;
-    os_list_tree(&tree);
+    os_list_tree(&tree, 0);
     run->leftovers = tree.count;
     for (size_t i = 0; i < tree.count; i++) {
         char name[64] = "";

@@ -103,7 +103,7 @@ static void report(struct scan *scan, bool is_string)
 {
     scan->value[scan->value_length] = '\0';
     if (!scan->cut)
-        scan->found(scan->context, scan->inside_outer ? scan->outer : "", scan->key, scan->value,
+        scan->found(scan->context, scan->inside_outer ? scan->outer : NULL, scan->key, scan->value,
                     is_string);
 }
 
@@ -316,7 +316,7 @@ static void event_found(void *context, const char *outer, const char *name, cons
                         bool is_string)
 {
     struct event *event = context;
-    if (outer[0] != '\0')
+    if (outer != NULL)
         return;
     if (strcmp(name, "jsonrpc") == 0)
         event->is_jsonrpc = true;
@@ -349,13 +349,13 @@ static void answer_found(void *context, const char *outer, const char *name, con
                          bool is_string)
 {
     struct answer *answer = context;
-    bool top = outer[0] == '\0';
+    bool top = outer == NULL;
     if (!is_string) {
         answer->is_async |= top && strcmp(name, "async") == 0 && strcmp(value, "true") == 0;
         answer->is_blocking |= top && strcmp(name, "continue") == 0 && strcmp(value, "false") == 0;
         return;
     }
-    bool specific = strcmp(outer, "hookSpecificOutput") == 0;
+    bool specific = !top && strcmp(outer, "hookSpecificOutput") == 0;
     answer->is_blocking |= top && strcmp(name, "decision") == 0 && strcmp(value, "block") == 0;
     answer->is_blocking |=
         specific && strcmp(name, "permissionDecision") == 0 && strcmp(value, "deny") == 0;

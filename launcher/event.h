@@ -12,7 +12,7 @@
 #define SCAN_VALUE_MAX 260 /* longer values are cut; a record keeps 256, so that a half character is never the last */
 
 /* Called for each member at depth 1 and for each member of an object that is itself a member at
- * depth 1 (then `outer` is its name, else ""). Strings come unescaped, as UTF-8; numbers and
+ * depth 1 (then `outer` is its name, else NULL). Strings come unescaped, as UTF-8; numbers and
  * literals as written. */
 typedef void scan_found(void *context, const char *outer, const char *name, const char *value,
                         bool is_string);

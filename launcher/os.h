@@ -34,7 +34,9 @@ void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const cha
 /* From now on orphans of the tree become our children. */
 bool os_adopt_orphans(void);
 
-void os_list_tree(struct tree *tree);
+/* Lists the tree. With a `signal` other than 0 each process gets it before its children are read: one
+ * that is stopped so can have no further ones, and a fork bomb is caught in one pass. */
+void os_list_tree(struct tree *tree, int signal);
 /* Anonymous memory of the tree's processes in bytes; what forks share is counted for each. */
 uint64_t os_private_bytes(const struct tree *tree);
 /* The same with everything counted once; slower. */

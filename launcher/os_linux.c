@@ -229,18 +229,26 @@ static void list_by_parent(struct tree *tree)
     }
 }
 
-void os_list_tree(struct tree *tree)
+static void signal_one(pid_t pid, int signal)
+{
+    if (signal != 0)
+        kill(pid, signal);
+}
+
+void os_list_tree(struct tree *tree, int signal)
 {
     char own[24];
     struct text name = text_in(own, sizeof own);
     text_number(&name, (uint64_t)getpid());
     tree->count = 0;
-    if (!add_children(tree, getpid(), own)) {
+    bool listed = add_children(tree, getpid(), own);
+    if (!listed)
         list_by_parent(tree);
-        return;
+    for (size_t i = 0; i < tree->count; i++) {
+        signal_one(tree->pids[i], signal);
+        if (listed)
+            add_all_children(tree, tree->pids[i]);
     }
-    for (size_t i = 0; i < tree->count; i++)
-        add_all_children(tree, tree->pids[i]);
 }
 
 static uint64_t private_bytes_of(pid_t pid)

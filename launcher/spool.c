@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -171,8 +172,12 @@ static void write_record(const char *state, struct text *json)
     text_add(json, "\t");
     text_hex(json, crc, 8);
     text_add(json, "\n");
+    /* Past a file size limit a write is to fail like any other, not to end us. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGXFSZ, &ignore, &before);
     if (!write_first(state, json, now_ns))
         write_second(state, json, now_ns);
+    sigaction(SIGXFSZ, &before, NULL);
 }
 
 /* ------------------------------------------------------------------------------------ the members */
