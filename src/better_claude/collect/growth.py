@@ -44,8 +44,11 @@ def _stays(pid: int, before: Look, now: Look) -> bool:
 
 def _heir(pid: int, before: Look, now: Look) -> int:
     parent = before[pid].parent
-    # Parents come before children in a look, and a pid occurs once: the walk ends.
-    while parent in before and not _stays(parent, before, now):
+    # At most as many steps as processes: parents are read one after the other, and a process id
+    # that came again in between can close a circle.
+    for _ in before:
+        if parent not in before or _stays(parent, before, now):
+            break
         parent = before[parent].parent
     return parent
 
