@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import sys
 import time
 from argparse import Namespace
@@ -177,6 +176,8 @@ def _leads() -> Iterator[str]:
 
 def _program() -> str:
     """Return how to call us from here: after `make run` we are on nobody's PATH yet."""
+    import shutil
+
     called = Path(sys.argv[0])
     if called.name != "better-claude" or shutil.which("better-claude"):
         return "better-claude"
