@@ -1,11 +1,12 @@
 """Write the contract as the policy that the launcher reads (docs/formats.md, Policy)."""
 
 import contextlib
+import glob
 import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from better_claude.contract import Contract, HookTerms, Limits
@@ -18,20 +19,26 @@ ANY_EVENT = "*"
 # What the launcher is asked to read at every run must stay small, whatever a repository holds.
 MAXIMUM_PROJECTS = 64
 MAXIMUM_PROJECT_TERMS = 64
+MAXIMUM_BACKGROUND = 64
+_LONGEST_PATTERN = 512
 _KEY = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f%]")
 
 
 def publish_policy(
-    paths: Paths, contract: Contract, projects: Mapping[str, Contract] | None = None
+    paths: Paths,
+    contract: Contract,
+    projects: Mapping[str, Contract] | None = None,
+    background: Collection[str] = (),
 ) -> bool:
     """Replace the policy file if the contracts now say something else; tell whether they did.
 
     ``projects`` holds the merged contract of each project folder, named as ``CLAUDE_PROJECT_DIR``
-    names it. The file is replaced by a rename: a launcher reads the old text or the new one.
+    names it, ``background`` the commands of hooks that the client never waits for. The file is
+    replaced by a rename: a launcher reads the old text or the new one.
     Raises OSError if the state folder cannot be written.
     """
-    text = build_policy(contract, projects or {})
+    text = build_policy(contract, projects or {}, background)
     with contextlib.suppress(OSError):
         if paths.policy.read_bytes() == text:
             return False
@@ -52,9 +59,13 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def build_policy(contract: Contract, projects: Mapping[str, Contract]) -> bytes:
+def build_policy(
+    contract: Contract, projects: Mapping[str, Contract], background: Collection[str] = ()
+) -> bytes:
     """Return the policy's text: each line with its checksum, closed by the number of lines."""
-    lines = [_global(contract), *_events(USER, contract), *_terms(USER, contract)]
+    lines = [_global(contract), *_events(USER, contract)]
+    # Before the user's own terms, because the last match wins.
+    lines += [*_background(contract, background), *_terms(USER, contract)]
     for folder, own in list(projects.items())[:MAXIMUM_PROJECTS]:
         scope = project_key(folder)
         if _event_table(own) != _event_table(contract):
@@ -85,6 +96,16 @@ def _global(contract: Contract) -> str:
     background_ms = contract.number("hook_timeouts.background") // 1_000_000
     autostart = int(contract.flag("service.autostart"))
     return f"global grace_ms={grace_ms} autostart={autostart} background_ms={background_ms}"
+
+
+def _background(contract: Contract, commands: Collection[str]) -> Iterator[str]:
+    """Nobody waits for an async hook, so an event's interactive limit is not meant for it."""
+    timeout_ms = contract.number("hook_timeouts.background") // 1_000_000
+    for command in sorted(commands)[:MAXIMUM_BACKGROUND]:
+        pattern = quote_pattern(glob.escape(command))
+        # What the launcher would not take, or no shell can be given, keeps its event's limit.
+        if len(pattern) <= _LONGEST_PATTERN and pattern.isprintable():
+            yield f"match {USER} {pattern} timeout_ms={timeout_ms}"
 
 
 def _events(scope: str, contract: Contract) -> Iterator[str]:

@@ -91,6 +91,12 @@ def take_inventory(places: Places) -> Inventory:
     )
 
 
+def background_commands(inventory: Inventory) -> frozenset[str]:
+    """Return the commands that the client never waits for: every hook of that text is async."""
+    waited_for = {hook.command for hook in inventory.hooks if not hook.background}
+    return frozenset(hook.command for hook in inventory.hooks if hook.background) - waited_for
+
+
 Document = tuple[str, Path, dict[str, Any]]
 
 

@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 from better_claude.act.policy import publish_policy, replace_file
+from better_claude.claude.inventory import background_commands, take_inventory
 from better_claude.claude.overlay import ContextTerms, Terms
+from better_claude.claude.places import Places
 from better_claude.claude.telemetry import Receiver
 from better_claude.contract import Contract, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, SettingsError
@@ -41,7 +43,8 @@ def lay_ground(paths: Paths, contract: Contract) -> None:
     try:
         install_launcher(paths)
         if not paths.policy.exists() or not service_state(paths).running:
-            publish_policy(paths, contract)
+            background = background_commands(take_inventory(Places.from_environment()))
+            publish_policy(paths, contract, background=background)
     except OSError as error:
         raise BetterClaudeError(
             "state-folder",

@@ -1,12 +1,15 @@
-"""Keep the launcher's policy in step with the contract files of the user and the projects."""
+"""Keep the launcher's policy in step with the contracts and hooks of the user and the projects."""
 
 import asyncio
+import contextlib
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from better_claude.act.policy import MAXIMUM_PROJECTS, publish_policy
+from better_claude.claude.inventory import background_commands, take_inventory
+from better_claude.claude.places import Places, Scope
 from better_claude.contract import Contract, load_contract
 from better_claude.contract.load import PROJECT_FILE, built_in_contract
 from better_claude.errors import ContractError
@@ -29,7 +32,7 @@ class ContractWatch:
         self._paths = paths
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="contracts")
         self._known: dict[str, None] = {}
-        self._marks: dict[str, _Mark] | None = None
+        self._marks: tuple[dict[str, _Mark], dict[str, tuple[_Mark, ...]]] | None = None
         self._user: Contract | None = None
         self._projects: dict[str, Contract] = {}
 
@@ -47,7 +50,7 @@ class ContractWatch:
         return len(self._known) > before
 
     async def look(self) -> None:
-        """Publish the policy if a contract file changed.
+        """Publish the policy if a contract file or a settings file changed.
 
         Raises ContractError for the first file that cannot be understood, after everything else
         was published, and OSError if the policy cannot be written.
@@ -62,15 +65,19 @@ class ContractWatch:
     def _look(self, known: list[str]) -> None:
         marks = {project: _mark(Path(project) / PROJECT_FILE) for project in known}
         marks[""] = _mark(self._paths.contract)
-        if marks == self._marks and self._paths.policy.exists():
+        # The user's own hooks are known before any project: the state folder has none of its own.
+        folders = [str(self._paths.state), *known]
+        settings = {folder: _settings_marks(folder) for folder in folders}
+        if (marks, settings) == self._marks and self._paths.policy.exists():
             return
         self._marks = None
         errors = [*self._load_user(), *self._load_projects(marks)]
         if self._user is not None:
-            publish_policy(self._paths, self._user, self._projects)
+            background = frozenset().union(*(_background_of(folder) for folder in folders))
+            publish_policy(self._paths, self._user, self._projects, background)
         if errors:
             raise errors[0]
-        self._marks = marks
+        self._marks = (marks, settings)
 
     def _load_user(self) -> list[ContractError]:
         try:
@@ -90,6 +97,22 @@ class ContractWatch:
         for folder in set(self._projects) - set(folders):
             del self._projects[folder]
         return errors
+
+
+def _places(project: str) -> Places:
+    return Places.from_environment(Path(project))
+
+
+def _settings_marks(project: str) -> tuple[_Mark, ...]:
+    places = _places(project)
+    return tuple(_mark(places.settings(scope)) for scope in Scope)
+
+
+def _background_of(project: str) -> frozenset[str]:
+    # A repository's files may hold anything; then nothing of it is known to run in the background.
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        return background_commands(take_inventory(_places(project)))
+    return frozenset()
 
 
 def _mark(path: Path) -> _Mark:

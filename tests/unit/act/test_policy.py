@@ -8,6 +8,7 @@ import pytest
 from tests.policies import NAMES, PROJECT, vector
 
 from better_claude.act.policy import (
+    MAXIMUM_BACKGROUND,
     MAXIMUM_PROJECTS,
     build_policy,
     project_key,
@@ -94,3 +95,21 @@ def test_project_key_is_the_hash_of_its_bytes() -> None:
     assert project_key("") == "cbf29ce484222325"
     assert project_key("a") == "af63dc4c8601ec8c"
     assert len(project_key("/p/\udcff")) == 16
+
+
+def test_a_background_hook_is_matched_as_its_very_text(tmp_path: Path) -> None:
+    user = tmp_path / "contract.toml"
+    user.write_text('[hook."x.sh"]\ntimeout = "1s"\n')
+    lines = build_policy(load_contract(user), {}, {"x.sh *[a] \\d"}).decode().splitlines()
+    matches = [line.rpartition(" *")[0] for line in lines if line.startswith("match")]
+    assert matches == [
+        "match - x.sh%20[*][[]a]%20\\d timeout_ms=600000",
+        "match - *x.sh* timeout_ms=1000",
+    ]
+
+
+def test_background_hooks_are_bounded_in_number_and_length() -> None:
+    commands = {f"hook-{number}" for number in range(MAXIMUM_BACKGROUND + 9)}
+    lines = build_policy(load_contract(), {}, commands).splitlines()
+    assert sum(line.startswith(b"match") for line in lines) == MAXIMUM_BACKGROUND
+    assert b"match" not in build_policy(load_contract(), {}, {"x" * 1000, "\ud800" * 400})

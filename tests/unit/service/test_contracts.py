@@ -1,0 +1,83 @@
+"""The policy follows the contract files and the settings files of every known project."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from better_claude.claude.inventory import background_commands, take_inventory
+from better_claude.claude.places import Places
+from better_claude.errors import ContractError
+from better_claude.paths import Paths
+from better_claude.service.contracts import ContractWatch
+
+
+def write_hooks(project: Path, *handlers: dict[str, Any]) -> None:
+    path = project / ".claude/settings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"hooks": {"PostToolUse": [{"hooks": list(handlers)}]}}))
+
+
+def handler(command: str, **more: Any) -> dict[str, Any]:
+    return {"type": "command", "command": command, **more}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    environ = {"BETTER_CLAUDE_STATE": str(tmp_path / "state"), "HOME": str(tmp_path)}
+    made = Paths.from_environment(environ)
+    made.create()
+    return made
+
+
+async def test_async_hooks_of_a_known_project_are_let_run(paths: Paths, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    write_hooks(project, handler("./tests.sh", **{"async": True}), handler("./guard.sh"))
+    watch = ContractWatch(paths)
+    await watch.look()
+    assert "match" not in paths.policy.read_text()
+    assert watch.notice([str(project)])
+    await watch.look()
+    assert "match - ./tests.sh timeout_ms=600000" in paths.policy.read_text()
+    assert "guard.sh" not in paths.policy.read_text()
+    write_hooks(project, handler("./guard.sh"))
+    await watch.look()
+    assert "match" not in paths.policy.read_text()
+    watch.close()
+
+
+async def test_settings_that_are_no_settings_change_nothing(paths: Paths, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    write_hooks(project, handler("x", **{"async": True}))
+    (project / ".claude/settings.json").write_text("[" * 100_000)
+    watch = ContractWatch(paths)
+    watch.notice([str(project)])
+    await watch.look()
+    assert "match" not in paths.policy.read_text()
+    watch.close()
+
+
+async def test_a_broken_contract_keeps_what_was_in_force(paths: Paths) -> None:
+    paths.contract.parent.mkdir(parents=True, exist_ok=True)
+    paths.contract.write_text('[hook_timeouts]\nStop = "750ms"\n')
+    watch = ContractWatch(paths)
+    await watch.look()
+    before = paths.policy.read_bytes()
+    assert b"event - Stop timeout_ms=750 " in before
+    paths.contract.write_text("[")
+    with pytest.raises(ContractError, match="cannot be read"):
+        await watch.look()
+    assert paths.policy.read_bytes() == before
+    watch.close()
+
+
+def test_a_command_that_is_also_waited_for_is_no_background_hook(tmp_path: Path) -> None:
+    write_hooks(
+        tmp_path,
+        handler("both.sh", **{"async": True}),
+        handler("both.sh"),
+        handler("wakes.sh", asyncRewake=True),
+    )
+    inventory = take_inventory(Places(tmp_path, tmp_path / ".config", tmp_path, tmp_path / "none"))
+    assert background_commands(inventory) == {"wakes.sh"}
