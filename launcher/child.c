@@ -28,7 +28,6 @@
 /* Processes that cannot be killed (another user's, or stuck in the kernel) are given up. */
 #define KILL_MAX_NS (2000 * MS)
 #define KILL_PAUSE_NS (MS / 2)
-#define FREEZE_PASSES 8
 /* How long a client that does not read may delay the message of a stopped hook. */
 #define MESSAGE_MAX_NS (100 * MS)
 /* The client writes the event as soon as it has started us: this long for a hook that is quicker. */
@@ -255,16 +254,16 @@ static void signal_listed(int signal)
         kill(tree.pids[i], signal);
 }
 
-/* Stopped processes cannot fork. What was forked while we looked is found by the next pass. */
-static void freeze_tree(void)
+/* Stopped processes cannot fork. Passes go on until one sees the same processes as the one before:
+ * what was forked while we looked is seen by the next. */
+static void freeze_tree(uint64_t give_up_ns)
 {
-    size_t before = 0;
-    for (int pass = 0; pass < FREEZE_PASSES; pass++) {
+    uint64_t seen = 0, before;
+    do {
+        before = seen;
         os_list_tree(&tree, SIGSTOP);
-        if (tree.count <= before)
-            return;
-        before = tree.count;
-    }
+        seen = fnv1a_of((const char *)tree.pids, tree.count * sizeof *tree.pids);
+    } while (seen != before && monotonic_ns() < give_up_ns);
 }
 
 /* Every orphan becomes our child, so an empty list of children is an empty tree. */
@@ -275,7 +274,7 @@ static void kill_tree(struct supervision *s)
     if (s->cgroup >= 0)
         os_cgroup_kill(s->cgroup);
     for (reap(s); !s->tree_empty && monotonic_ns() < give_up_ns; reap(s)) {
-        freeze_tree();
+        freeze_tree(give_up_ns);
         signal_listed(SIGKILL);
         reap(s);
         if (s->tree_empty)
@@ -292,7 +291,9 @@ static void begin_stop(struct supervision *s, enum reason reason, int signal)
     s->stop_began_ns = monotonic_ns();
     s->grace_ends_ns = s->stop_began_ns + s->job->global->grace_ms * MS;
     s->deadline_ns = UINT64_MAX;
-    os_list_tree(&tree, signal);
+    /* First the whole list: who hears of it early may end and leave its children where we have been. */
+    os_list_tree(&tree, 0);
+    signal_listed(signal);
     signal_listed(SIGCONT);
 }
 

@@ -16,6 +16,7 @@
 
 /* Every process below us at one moment. */
 struct tree {
+    int signal; /* that each one got as soon as it was seen, 0 for none */
     size_t count;
     pid_t pids[TREE_MAX];
 };
@@ -34,8 +35,8 @@ void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const cha
 /* From now on orphans of the tree become our children. */
 bool os_adopt_orphans(void);
 
-/* Lists the tree. With a `signal` other than 0 each process gets it before its children are read: one
- * that is stopped so can have no further ones, and a fork bomb is caught in one pass. */
+/* Lists the tree. With a `signal` other than 0 each process gets it as soon as it is seen, before its
+ * children are read: one that is stopped so can have no further ones. */
 void os_list_tree(struct tree *tree, int signal);
 /* Anonymous memory of the tree's processes in bytes; what forks share is counted for each. */
 uint64_t os_private_bytes(const struct tree *tree);

@@ -106,10 +106,17 @@ bool os_adopt_orphans(void)
 
 /* -------------------------------------------------------------------------------------- the tree */
 
+static void add_pid(struct tree *tree, pid_t pid)
+{
+    if (tree->signal != 0)
+        kill(pid, tree->signal);
+    tree->pids[tree->count++] = pid;
+}
+
 static void add_pids(struct tree *tree, const char *list)
 {
     for (uint64_t pid; tree->count < TREE_MAX && (pid = take_number(&list)) > 0;)
-        tree->pids[tree->count++] = (pid_t)pid;
+        add_pid(tree, (pid_t)pid);
 }
 
 /* Adds the children of one thread; false if the kernel does not list any thread's. */
@@ -214,7 +221,7 @@ static void add_if_child(void *context, const char *name)
         return;
     pid_t parent = (pid_t)stat_field(pid, 4);
     if (parent == getpid() || holds(tree, parent)) {
-        tree->pids[tree->count++] = pid;
+        add_pid(tree, pid);
         visit->grew = true;
     }
 }
@@ -229,26 +236,19 @@ static void list_by_parent(struct tree *tree)
     }
 }
 
-static void signal_one(pid_t pid, int signal)
-{
-    if (signal != 0)
-        kill(pid, signal);
-}
-
 void os_list_tree(struct tree *tree, int signal)
 {
     char own[24];
     struct text name = text_in(own, sizeof own);
     text_number(&name, (uint64_t)getpid());
     tree->count = 0;
-    bool listed = add_children(tree, getpid(), own);
-    if (!listed)
+    tree->signal = signal;
+    if (!add_children(tree, getpid(), own)) {
         list_by_parent(tree);
-    for (size_t i = 0; i < tree->count; i++) {
-        signal_one(tree->pids[i], signal);
-        if (listed)
-            add_all_children(tree, tree->pids[i]);
+        return;
     }
+    for (size_t i = 0; i < tree->count; i++)
+        add_all_children(tree, tree->pids[i]);
 }
 
 static uint64_t private_bytes_of(pid_t pid)
