@@ -194,7 +194,8 @@ class Client:
     """A client with one session, a project folder and a state folder of ours.
 
     ``shell`` is what the client starts hooks with, ``launcher`` a built binary, which is copied
-    into the state folder as ``install`` does.
+    into the state folder as ``install`` does. ``checker`` is a command line that runs the launcher,
+    such as valgrind's.
     """
 
     state: Path
@@ -202,6 +203,7 @@ class Client:
     launcher: Path
     shell: str = "/bin/sh"
     session: str = SESSION
+    checker: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -246,7 +248,7 @@ class Client:
 
     def hook_argv(self, command: str | bytes) -> list[str | bytes]:
         """Return ``sh -c "<launcher> '<command>'"`` as the client quotes it."""
-        line = os.fsencode(shlex.quote(self.prefix)) + b" " + quote(command)
+        line = os.fsencode(f"{self.checker} {shlex.quote(self.prefix)} ".lstrip()) + quote(command)
         return [self.shell, "-c", line]
 
     def start_hook(self, command: str | bytes, **more: str) -> Running:
@@ -438,7 +440,7 @@ def build_launcher(
     binary = CACHE / f"{name}-{_digest(name, cc, flags)}"
     if not binary.exists():
         # The compiler's own cache would otherwise be made anew in every temporary HOME.
-        os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(CACHE / "zig"))
+        os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", str(ROOT / ".cache/zig"))
         temporary = binary.with_suffix(f".{os.getpid()}")
         hatch_build.compile_launcher(temporary, cc=cc, cflags=flags)
         temporary.replace(binary)
