@@ -487,6 +487,8 @@ class TestPrivacy:
         hook_attachment(2, "hook_blocking_error", blockingError={"blockingError": SECRET}),
         tool_result(3, "toolu_1", f"Exit code 1\n{SECRET}", is_error=True),
         row("system", 4, subtype="api_error", error={"error": {"type": SECRET}, "code": SECRET}),
+        assistant(4, "msg_2", tool_use("toolu_2")),
+        tool_result(5, "toolu_2", f"PreToolUse:Bash hook error: [gate]: {SECRET}", is_error=True),
         stop_summary(5, {"command": "notify"}, errors=[SECRET]),
         compact_boundary(6, trigger=SECRET) | {"content": SECRET},
         {"type": "queue-operation", "content": SECRET, "timestamp": at(7)},

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,20 +192,6 @@ def test_no_content_reaches_the_disk(
     kept = [path for path in sandbox.state.rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
-
-
-def test_another_writer_may_hold_the_store_for_a_moment(
-    home: Path, sandbox: Sandbox, report: Callable[..., dict[str, Any]]
-) -> None:
-    write(transcript(home, "a"), *ROWS)
-    report()
-    write(transcript(home, "b"), *ROWS)
-    with sqlite3.connect(sandbox.paths.store) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT count(*) FROM sessions").fetchone()
-        assert report()["runs"] == 2
-        other.execute("COMMIT")
-    other.close()
 
 
 class Terminal(io.StringIO):
