@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.records import spool_line, spool_name
+from tests.records import make_run, make_start, spool_line, spool_name
 from tests.sandbox import Sandbox
 
 from better_claude.model import Run, RunStart
@@ -149,6 +149,16 @@ def append(folder: Path, records: Sequence[Run | RunStart], time_ns: int | None 
             os.write(descriptor, spool_line(record))
     finally:
         os.close(descriptor)
+
+
+def fresh_run(number: int = 1, **members: Any) -> Run:
+    """Return a run of this minute: one of the tests' usual time has expired already."""
+    return make_run(number, **{"start_ns": time.time_ns() - 10**9, **members})
+
+
+def fresh_start(number: int = 1, **members: Any) -> RunStart:
+    """Return the start of a run of this minute."""
+    return make_start(number, **{"start_ns": time.time_ns() - 10**9, **members})
 
 
 def exchange(connection: socket.socket, request: bytes) -> Answer:
