@@ -39,8 +39,8 @@ def add_window_options(parser: argparse.ArgumentParser, until: bool = True) -> N
     window.add_argument(
         "--since",
         metavar="TIME",
-        default=_DEFAULT_WINDOW,
-        help="1h, 7d, today, 2026-11-01, all (default: %(default)s)",
+        default="",
+        help=f"1h, 7d, today, 2026-11-01, all (default: {_DEFAULT_WINDOW}; of the sample: all)",
     )
     if until:
         window.add_argument("--until", metavar="TIME", default="", help="the same; default: now")
@@ -127,7 +127,9 @@ class Reading:
 def reading(args: Namespace, mode: Mode | None = None) -> Reading:
     """Turn the parsed options into a `Reading`; raises UsageError for times that mean nothing."""
     now_ns = time.time_ns()
-    since, until = getattr(args, "since", _DEFAULT_WINDOW), getattr(args, "until", "")
+    # The sample was played once, maybe weeks ago.
+    usual = "all" if args.sample else _DEFAULT_WINDOW
+    since, until = getattr(args, "since", "") or usual, getattr(args, "until", "")
     since_ns = 0 if since == "all" else parse_moment(since, now_ns)
     until_ns = parse_moment(until, now_ns) if until else None
     if until_ns is not None and until_ns <= since_ns:

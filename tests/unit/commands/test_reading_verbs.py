@@ -223,6 +223,16 @@ def test_the_sample_is_labelled_everywhere(
         assert all(record["sample"] is True for record in records(capsys.readouterr().out))
 
 
+def test_an_old_sample_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sample").mkdir()
+    with Writer.open(tmp_path / "sample/store.db") as writer:
+        writer.commit([run(1, GUARD, 30 * 86_400)])
+    assert main(["hooks", "--sample", "--state", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert "guard.py" in captured.out
+    assert captured.err.endswith("all time\n")
+
+
 def test_records_of_real_work_are_not_called_a_sample(call: Call) -> None:
     for verb in READING:
         assert not any("sample" in record for record in records(call(verb, "--json")[1]))
