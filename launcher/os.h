@@ -34,6 +34,7 @@ void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const cha
 
 /* From now on orphans of the tree become our children. */
 bool os_adopt_orphans(void);
+void os_disown_orphans(void);
 
 /* Lists the tree. With a `signal` other than 0 each process gets it as soon as it is seen, before its
  * children are read: one that is stopped so can have no further ones. */
@@ -65,11 +66,11 @@ struct spawn {
     int fds[3];              /* become the child's 0, 1, 2; -1: inherit ours */
     const sigset_t *mask;    /* the child's signal mask */
     bool ignore_child_death; /* SIGCHLD was ignored when we were started */
-    int cgroup;              /* folder to start in, or -1 */
+    int cgroup;              /* folder to start in, or -1; -1 afterwards if that was not possible */
 };
 
 /* Starts the plan as our child; -1 if that is impossible. */
-pid_t os_spawn(const struct spawn *spawn);
+pid_t os_spawn(struct spawn *spawn);
 
 /* A cgroup of this run's own below `folder`: returns its open folder, or -1. */
 int os_cgroup_open(const char *folder, const char *run);

@@ -104,6 +104,12 @@ bool os_adopt_orphans(void)
     return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
 }
 
+void os_disown_orphans(void)
+{
+    /* It would outlive an exec. */
+    prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
 /* -------------------------------------------------------------------------------------- the tree */
 
 static void add_pid(struct tree *tree, pid_t pid)
@@ -378,11 +384,13 @@ static pid_t fork_into(int cgroup)
 #endif
 }
 
-pid_t os_spawn(const struct spawn *spawn)
+pid_t os_spawn(struct spawn *spawn)
 {
     pid_t pid = spawn->cgroup < 0 ? -1 : fork_into(spawn->cgroup);
-    if (pid < 0)
+    if (pid < 0) {
+        spawn->cgroup = -1;
         pid = vfork();
+    }
     if (pid == 0)
         become(spawn);
     return pid;

@@ -35,11 +35,12 @@ static bool open_pair(enum relay_kind kind, int pair[2])
 bool relay_open(struct relay *relay, int fd, enum relay_kind kind, char *buffer, size_t capacity)
 {
     int pair[2];
-    *relay = (struct relay){.kind = kind, .from = -1, .to = -1, .child_end = -1, .ended = true};
+    *relay = RELAY_CLOSED;
     if (kind == RELAY_NONE)
         return true;
     if (!open_pair(kind, pair))
         return false;
+    relay->kind = kind;
     bool is_stdin = fd == 0;
     int ours = is_stdin ? pair[1] : pair[0];
     relay->ended = false;

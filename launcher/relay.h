@@ -29,6 +29,9 @@ struct relay {
     uint64_t bytes; /* all that has come in */
 };
 
+/* A stream that nobody passes on. */
+#define RELAY_CLOSED ((struct relay){.from = -1, .to = -1, .child_end = -1, .ended = true})
+
 enum relay_kind relay_kind_of(int fd);
 /* Makes the child's end of `fd` (0, 1 or 2); false if the system has no more of it. */
 bool relay_open(struct relay *relay, int fd, enum relay_kind kind, char *buffer, size_t capacity);
