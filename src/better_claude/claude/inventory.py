@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from better_claude.claude.events import EVENTS
+from better_claude.claude.overlay import is_launcher
 from better_claude.claude.places import Places, Scope
 from better_claude.claude.plugins import Plugin, enabled_plugins
 from better_claude.claude.settings import look_at_settings
@@ -20,6 +21,7 @@ _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
 # The lines below "hooks:" that are indented or empty.
 _HOOKS_BLOCK = re.compile(r"^hooks:[ \t]*\r?\n((?:(?:[ \t].*)?\r?\n)+)", re.MULTILINE)
 _YAML_KEY = re.compile(r"^[ \t]*(?:-[ \t]+)?(\w+):[ \t]*(.*?)[ \t]*$")
+_TYPES = ("command", "http", "prompt", "agent", "mcp_tool")
 _LARGEST_DOCUMENT = 1 << 20
 
 
@@ -47,17 +49,33 @@ class Hook(msgspec.Struct, frozen=True, tag_field="kind", tag="configured_hook")
     escape: str = ""
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The command and its arguments, without a launcher of ours in front (exec form)."""
+        if self.args and is_launcher(self.command):
+            return self.args
+        return (self.command, *(self.args or ()))
+
+    @property
+    def text(self) -> str:
+        """The command as the launcher records it, but for what the client fills in (exec form)."""
+        return " ".join(self.words)
+
+    @property
     def key(self) -> str:
         """The key under which the launcher records it."""
-        return f"{fnv1a64(self.command.encode('utf-8', 'surrogatepass')):016x}"
+        return f"{fnv1a64(self.text.encode('utf-8', 'surrogatepass')):016x}"
 
 
 class Flaw(msgspec.Struct, frozen=True):
-    """Something in a file of settings that is not what the client expects."""
+    """Something in a file of settings that is not what the client expects.
+
+    ``unusable``: the file as a whole has no effect. ``event`` is where the flaw is, if in one.
+    """
 
     origin: str
     file: str
     what: str
+    event: str = ""
     unusable: bool = False
 
 
@@ -127,13 +145,13 @@ def _hooks_of(
         return
     for event, groups in hooks.items():
         if not isinstance(groups, list):
-            flaws.append(Flaw(origin, str(path), f"hooks.{event} is not a list"))
+            flaws.append(Flaw(origin, str(path), f"hooks.{event} is not a list", event))
             continue
         for i, group in enumerate(groups):
             handlers = group.get("hooks") if isinstance(group, dict) else None
             if not isinstance(handlers, list):
                 what = f"hooks.{event}[{i}] has no list of hooks"
-                flaws.append(Flaw(origin, str(path), what))
+                flaws.append(Flaw(origin, str(path), what, event))
                 continue
             for j, handler in enumerate(handlers):
                 place = ("hooks", event, i, "hooks", j)
@@ -141,7 +159,7 @@ def _hooks_of(
                     yield _hook(handler, group, origin, path, place, plugin=plugin)
                 except (TypeError, ValueError, KeyError) as error:
                     what = f"hooks.{event}[{i}].hooks[{j}]: {error.args[0]}"
-                    flaws.append(Flaw(origin, str(path), what))
+                    flaws.append(Flaw(origin, str(path), what, event))
 
 
 def _hook(
@@ -156,8 +174,8 @@ def _hook(
     if not isinstance(handler, dict):
         raise TypeError("is not an object")
     kind = handler.get("type")
-    if not isinstance(kind, str):
-        raise ValueError("has no type")
+    if kind not in _TYPES:
+        raise ValueError(f"type is {json.dumps(kind)}, not one of {', '.join(_TYPES)}")
     command = handler.get("command", handler.get("url", handler.get("prompt", "")))
     if not isinstance(command, str) or (kind == "command" and not command.strip()):
         raise ValueError("has no command")
@@ -165,11 +183,13 @@ def _hook(
     if args is not None and not (isinstance(args, list) and all(isinstance(a, str) for a in args)):
         raise ValueError("args is not a list of texts")
     matcher = group.get("matcher", "")
+    if not isinstance(matcher, str):
+        raise ValueError(f"its matcher is {json.dumps(matcher)}, not a text")
     return Hook(
         origin=origin,
         file=str(path),
         event=str(place[1]),
-        matcher=matcher if isinstance(matcher, str) else "",
+        matcher=matcher,
         type=kind,
         command=command,
         place=place,
@@ -179,7 +199,7 @@ def _hook(
         background=handler.get("async") is True or handler.get("asyncRewake") is True,
         plugin=plugin.name if plugin else "",
         root=str(plugin.root) if plugin else "",
-        escape=_escape(kind, args is not None, str(handler.get("shell") or "")),
+        escape=_escape(handler),
     )
 
 
@@ -191,12 +211,14 @@ def _timeout(value: Any) -> float | None:
     return float(value)
 
 
-def _escape(kind: str, has_arguments: bool, shell: str) -> str:
-    if kind != "command":
-        return f"a hook of type {kind} is no process"
-    if has_arguments:
-        return "exec form (args): started without a shell, so without the prefix"
-    if shell == "powershell":
+def _escape(handler: Mapping[str, Any]) -> str:
+    if handler["type"] != "command":
+        return f"a hook of type {handler['type']} is no process"
+    if handler.get("args") is not None:
+        # With our launcher in front, as `doctor --fix` writes it, an exec-form hook is covered.
+        is_ours = handler["args"] and is_launcher(handler["command"])
+        return "" if is_ours else "exec form (args): started without a shell, so without the prefix"
+    if handler.get("shell") == "powershell":
         return "runs in PowerShell"
     return ""
 

@@ -92,15 +92,39 @@ def drop(text: str, path: Sequence[str]) -> str:
 
 def value_text(text: str, path: Sequence[str]) -> str | None:
     """Return the value at ``path`` as it is written, None if there is none."""
+    place = span(text, path)
+    return text[place[0] : place[1]] if place else None
+
+
+def span(text: str, path: Sequence[str | int]) -> tuple[int, int] | None:
+    """Return where the value at ``path`` begins and ends; numbers count elements of a list."""
     start = _start(text)
-    for depth, key in enumerate(path):
-        member = _find(text, start, key) if text[start] == "{" else None
-        if member is None:
-            return None
-        if depth == len(path) - 1:
-            return text[member.value : member.end]
-        start = member.value
-    return None
+    end = len(text)
+    for step in path:
+        if isinstance(step, int):
+            places = elements(text, start) if text[start] == "[" else []
+            if step >= len(places):
+                return None
+            start, end = places[step]
+        else:
+            member = _find(text, start, step) if text[start] == "{" else None
+            if member is None:
+                return None
+            start, end = member.value, member.end
+    return start, end
+
+
+def elements(text: str, start: int) -> list[tuple[int, int]]:
+    """Return where each element of the list that begins at ``start`` begins and ends."""
+    found: list[tuple[int, int]] = []
+    at = _skip(text, start + 1)
+    while text[at] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        found.append((at, end))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
 
 
 def put_text(text: str, path: Sequence[str], written: str) -> str:

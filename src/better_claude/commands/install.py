@@ -14,6 +14,7 @@ import msgspec
 
 from better_claude import __version__
 from better_claude.act.policy import publish_policy
+from better_claude.claude.exec_form import unwrap, wrap, wrapped_places
 from better_claude.claude.installation import (
     Change,
     Installation,
@@ -53,6 +54,7 @@ from better_claude.model import Enforcement
 from better_claude.paths import Paths
 from better_claude.service.start import start_service
 from better_claude.show.jsonl import json_line
+from better_claude.show.text import clean
 
 # Stands for the port and token that a dry run does not choose.
 _PLACEHOLDER = Receiver(0, "<token>")
@@ -60,11 +62,15 @@ _PLACEHOLDER = Receiver(0, "<token>")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be written: the file as it is, as it was before us, and as it shall be."""
+    """What will be written: the file as it is, as it was before us, and as it shall be.
+
+    ``unwrapped`` is ``text`` without the launcher in front of exec-form hooks (`doctor --fix`).
+    """
 
     file: SettingsFile
     scope: Scope
     base: str
+    unwrapped: str
     text: str
     changes: tuple[Change, ...]
     overlay: Overlay
@@ -79,12 +85,17 @@ class Plan:
     def diff(self) -> list[str]:
         """Return the unified diff without the token."""
         before = self.file.text if self.file.content else ""
-        name = str(self.file.path)
-        lines = difflib.unified_diff(
-            before.splitlines(), self.text.splitlines(), name, f"{name} (installed)", lineterm=""
-        )
+        lines = diff_lines(before, self.text, str(self.file.path), "installed")
         shown = (line.replace(self.token, "********") if self.token else line for line in lines)
         return [line.replace("127.0.0.1:0", "127.0.0.1:<port>") for line in shown]
+
+
+def diff_lines(before: str, after: str, name: str, what: str) -> list[str]:
+    """Return a unified diff that is safe to print."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), name, f"{name} ({what})", lineterm=""
+    )
+    return [clean(line.replace("\t", "    ")) for line in lines]
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -153,11 +164,13 @@ def make_plan(paths: Paths, places: Places, scope: Scope, terms: Terms) -> Plan:
     """Return what install would write; raises SettingsError for a file that it must not touch."""
     file = read_settings(places.settings(scope), places.roots(scope))
     stored = load(paths.installs, file.path)
+    # What `doctor --fix` put in front of exec-form hooks is taken off first, and put on again last.
+    wrapped = tuple(wrapped_places(file.data, paths.launcher))
+    plain = unwrap(file.text, paths.launcher) if wrapped else file.text
     if stored is None:
-        traces = find_traces(file.text, file.data, paths.launcher, terms.context)
-        base = take_out(file.text, traces)[0]
+        base = take_out(plain, find_traces(plain, file.data, paths.launcher, terms.context))[0]
     else:
-        base = without_ours(file.text, file.content, stored)
+        base = without_ours(plain, _bytes(file, plain), stored)
     if scope is Scope.PROJECT:
         terms = Terms(terms.launcher, terms.context)
     settings = parse_object(base)
@@ -165,7 +178,21 @@ def make_plan(paths: Paths, places: Places, scope: Scope, terms: Terms) -> Plan:
     text, changes = merge(base, ours.members)
     token = terms.receiver.token if terms.receiver else ""
     notes = (*ours.notes, *_scope_notes(scope, paths), *_other_prefixes(places, scope, paths))
-    return Plan(file, scope, base, text, changes, ours, notes, token)
+    return Plan(
+        file=file,
+        scope=scope,
+        base=base,
+        unwrapped=text,
+        text=wrap(text, wrapped, paths.launcher),
+        changes=changes,
+        overlay=ours,
+        notes=notes,
+        token=token,
+    )
+
+
+def _bytes(file: SettingsFile, text: str) -> bytes | None:
+    return None if file.content is None else text.encode("utf-8")
 
 
 def _receiver(paths: Paths, scope: Scope, is_dry: bool) -> Receiver | None:
@@ -237,12 +264,12 @@ def _tell_plan(
     print(*plan.diff(), sep="\n")
     print()
     for note in plan.notes:
-        print(f"note: {note}")
+        print(f"note: {clean(note)}")
     if plan.overlay.forward:
         print(f"note: your telemetry keeps being fed: {', '.join(plan.overlay.forward)}")
     hooks = [hook.command for hook in take_inventory(places).hooks if not hook.escape]
     for line in tell_forecast(forecast(paths, contract), hooks, paths):
-        print(line)
+        print(clean(line))
     if mode is Enforcement.OBSERVE:
         print("mode = observe: limits are recorded, nothing is stopped.")
     sys.stdout.flush()
@@ -275,7 +302,8 @@ def _write(paths: Paths, plan: Plan) -> None:
         made_folder=not folder.exists() or _made(paths, plan.file.path.parent),
         feeds=bool(plan.overlay.forward),
     )
-    save(paths.installs, StoredInstallation(record, None if created else original, content))
+    written = plan.unwrapped.encode("utf-8")
+    save(paths.installs, StoredInstallation(record, None if created else original, written))
     write_settings(plan.file, content)
     if plan.scope is Scope.USER:
         forward = msgspec.json.encode(plan.overlay.forward) if plan.overlay.forward else None

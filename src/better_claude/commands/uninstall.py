@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from better_claude.claude.exec_form import unwrap
 from better_claude.claude.installation import (
     Change,
     StoredInstallation,
@@ -100,31 +101,34 @@ def restore(paths: Paths, target: Target) -> Restored:
     """
     file = read_settings(target.path, target.roots)
     stored = load(paths.installs, target.path)
+    # An exec-form hook that begins with our launcher (`doctor --fix`) is ours to undo as well.
+    plain = unwrap(file.text, paths.launcher)
     if stored is None:
-        context = _built_in_context()
-        traces = find_traces(file.text, file.data, paths.launcher, context)
-        if not traces:
+        traces = find_traces(plain, file.data, paths.launcher, _built_in_context())
+        if not traces and plain == file.text:
             return Restored(target, "not installed")
-        text, edited = take_out(file.text, traces)
+        text, edited = take_out(plain, traces)
         write_settings(file, text.encode("utf-8"))
         return Restored(target, "restored by key", edited)
-    restored = _restore_stored(file, stored, target)
+    restored = _restore_stored(file, plain, stored, target)
     if target.scope is Scope.USER and stored.record.feeds:
         (paths.state / "forward.json").unlink(missing_ok=True)
     forget(paths.installs, target.path)
     return restored
 
 
-def _restore_stored(file: SettingsFile, stored: StoredInstallation, target: Target) -> Restored:
+def _restore_stored(
+    file: SettingsFile, plain: str, stored: StoredInstallation, target: Target
+) -> Restored:
     if file.content == stored.original or file.content is None:
         return Restored(target, "restored already")
-    if file.content == stored.written:
+    if plain.encode("utf-8") == stored.written:
         if stored.original is None:
             _remove(file, stored)
         else:
             write_settings(file, stored.original)
         return Restored(target, "restored byte for byte")
-    text, edited = take_out(file.text, stored.record.changes)
+    text, edited = take_out(plain, stored.record.changes)
     if stored.record.created and is_empty(text):
         _remove(file, stored)
     elif text != file.text:

@@ -1,0 +1,285 @@
+"""`better-claude doctor`: every hook the client would run, and what is wrong with it."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from better_claude.act.policy import replace_file
+from better_claude.claude.diagnosis import Finding, Setting, Severity, diagnose, start_of
+from better_claude.claude.exec_form import unwrap, wrap
+from better_claude.claude.in_force import settings_in_force
+from better_claude.claude.installation import identity
+from better_claude.claude.inventory import Hook, Inventory, take_inventory
+from better_claude.claude.overlay import PREFIX, is_launcher
+from better_claude.claude.places import Places, Scope
+from better_claude.claude.settings import (
+    SettingsFile,
+    environment_of,
+    read_settings,
+    write_settings,
+)
+from better_claude.claude.startup import measure_starts
+from better_claude.commands.groundwork import check_launcher_path, lay_ground
+from better_claude.commands.install import diff_lines
+from better_claude.contract import Contract, Limits, load_contract
+from better_claude.errors import BetterClaudeError, ContractError, UsageError
+from better_claude.hook_names import hook_name
+from better_claude.launcher import built_launcher
+from better_claude.paths import Paths
+from better_claude.service.state import service_state
+from better_claude.show.jsonl import json_line
+from better_claude.show.screen import Screen
+from better_claude.show.table import Column, Room, lay_out, to_lines
+from better_claude.show.text import clean
+from better_claude.units import format_duration
+
+# Where `--fix` may write: what is the user's alone. The launcher is on nobody else's machine.
+_FIXABLE = {"user": Scope.USER, "local": Scope.LOCAL}
+_ORDER = list(Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that doctor has found out."""
+
+    inventory: Inventory
+    findings: tuple[Finding, ...]
+    limits: dict[Hook, Limits]
+
+
+def prepare_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the project, the fixes and examples."""
+    parser.description = (
+        "List every hook that the client would run (user, project, local, plugins, managed, agents"
+        " and skills), whether it is covered, and what is wrong with it. Exit status 1 if any"
+        " finding is an error."
+    )
+    parser.epilog = """examples:
+  better-claude doctor
+  better-claude doctor --project ~/code/shop --json
+  better-claude doctor --fix          put exec-form hooks under the launcher
+  better-claude doctor --undo-fix     and back"""
+    parser.add_argument("--project", metavar="DIR", type=Path, help="default: the current folder")
+    parser.add_argument(
+        "--fix", action="store_true", help="rewrite exec-form hooks of your own settings files"
+    )
+    parser.add_argument("--undo-fix", action="store_true", help="undo what --fix wrote")
+    parser.add_argument("--yes", action="store_true", help="do not ask before writing")
+    parser.add_argument("--quiet", action="store_true", help="findings only, no list of hooks")
+    parser.add_argument("--json", action="store_true", help="JSON Lines: hooks, then findings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine, print, and fix if asked to."""
+    paths = Paths.from_environment()
+    if args.project is not None and not args.project.is_dir():
+        raise UsageError("no-such-folder", f"{args.project} is no folder", "Name a project folder.")
+    places = Places.from_environment(args.project)
+    if args.fix or args.undo_fix:
+        _fix(paths, places, args)
+    found = examine(paths, places)
+    if args.json:
+        _print_json(found)
+    else:
+        _print_text(found, places, args.quiet)
+    return 1 if any(one.severity is Severity.ERROR for one in found.findings) else 0
+
+
+def examine(paths: Paths, places: Places) -> Examination:
+    """Take the inventory and return it with every finding, the worst first."""
+    inventory = take_inventory(places)
+    contract, findings = _contract(paths, places)
+    findings += _installation(paths, places)
+    starts = {start_of(hook, places).interpreter for hook in inventory.hooks} - {""}
+    limits = {hook: _limits(contract, hook) for hook in inventory.hooks}
+    setting = Setting(places, limits.__getitem__, measure_starts(starts, places.project))
+    findings += diagnose(inventory, setting)
+    findings.sort(key=lambda one: _ORDER.index(one.severity))
+    return Examination(inventory, tuple(findings), limits)
+
+
+def _contract(paths: Paths, places: Places) -> tuple[Contract, list[Finding]]:
+    try:
+        return load_contract(paths.contract, places.project), []
+    except ContractError as error:
+        finding = Finding(
+            Severity.ERROR,
+            "contract-broken",
+            f"{error.message}; the limits below are the built-in ones.",
+            error.remedy,
+        )
+        return load_contract(), [finding]
+
+
+def _limits(contract: Contract, hook: Hook) -> Limits:
+    limits = contract.hook_limits(hook.event, hook.key, hook_name(hook.text), hook.text)
+    if not hook.background:
+        return limits
+    waited_ms = contract.number("hook_timeouts.background") // 1_000_000
+    return Limits(waited_ms, limits.memory_bytes, limits.enforcement)
+
+
+def _installation(paths: Paths, places: Places) -> list[Finding]:
+    found = settings_in_force(places, Scope, {}, folder_is_trusted=True)
+    prefix = environment_of({**found.settings, **found.managed}).get(PREFIX, "").strip()
+    if not prefix:
+        return [
+            Finding(
+                Severity.INFO,
+                "not-installed",
+                "no settings file has our prefix: hooks are neither measured nor limited.",
+                "better-claude run -- claude, for one session; better-claude install, for all.",
+            )
+        ]
+    if not is_launcher(prefix) and prefix != str(paths.launcher):
+        message = f"{PREFIX} is {prefix}: not ours, so hooks are neither measured nor limited."
+        remedy = "better-claude install keeps it and calls it inside ours."
+        return [Finding(Severity.WARNING, "prefix-foreign", message, remedy)]
+    return [*_launcher(Path(prefix), paths), *_service(paths)]
+
+
+def _launcher(prefix: Path, paths: Paths) -> Iterator[Finding]:
+    if not prefix.exists() or not os.access(prefix, os.X_OK):
+        yield Finding(
+            Severity.ERROR,
+            "launcher-gone",
+            f"the settings name {prefix}, which cannot be run: every Bash call and hook fails.",
+            "better-claude install puts it back; better-claude uninstall takes the prefix out.",
+        )
+    elif prefix != paths.launcher:
+        yield Finding(
+            Severity.WARNING,
+            "other-state-folder",
+            f"the settings name {prefix}, but the state folder here is {paths.state}.",
+            "Set BETTER_CLAUDE_STATE to the same folder, or install again.",
+        )
+    else:
+        try:
+            is_same = prefix.read_bytes() == built_launcher().read_bytes()
+        except (BetterClaudeError, OSError):
+            return
+        if not is_same:
+            message = "the launcher in the state folder is of another version than this package."
+            yield Finding(Severity.WARNING, "launcher-other", message, "better-claude install")
+
+
+def _service(paths: Paths) -> Iterator[Finding]:
+    state = service_state(paths)
+    if not state.running:
+        message = "the service is down: runs are recorded, and stored when it is up again."
+        yield Finding(Severity.WARNING, "service-down", message, "better-claude up")
+    for stage in state.failing:
+        message = f"the service's {stage.name} fails: {stage.error}"
+        yield Finding(Severity.WARNING, "service-failing", message, f"See {paths.service_log}")
+
+
+def _print_json(found: Examination) -> None:
+    for hook in found.inventory.hooks:
+        limits = found.limits[hook]
+        more: dict[str, Any] = {
+            "name": hook_name(hook.text),
+            "key": hook.key,
+            "covered": not hook.escape,
+            "limit_ms": limits.timeout_ms,
+            "memory_limit_bytes": limits.memory_bytes,
+            "enforcement": str(limits.enforcement),
+        }
+        print(json_line({**msgspec.to_builtins(hook), **more}))
+    for finding in found.findings:
+        print(json_line(finding))
+
+
+def _print_text(found: Examination, places: Places, is_quiet: bool) -> None:
+    screen = Screen.of()
+    if not is_quiet:
+        screen.write_lines(_hook_lines(found, screen))
+    screen.write_lines(_finding_lines(found.findings))
+    counts = [sum(one.severity is severity for one in found.findings) for severity in Severity]
+    covered = sum(not hook.escape for hook in found.inventory.hooks)
+    sys.stdout.flush()
+    print(
+        f"{len(found.inventory.hooks)} hooks in {places.project}, {covered} covered;"
+        f" {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints",
+        file=sys.stderr,
+    )
+
+
+def _hook_lines(found: Examination, screen: Screen) -> Iterator[str]:
+    origins = dict.fromkeys(hook.origin for hook in found.inventory.hooks)
+    for origin in origins:
+        hooks = [hook for hook in found.inventory.hooks if hook.origin == origin]
+        columns: list[Column[Hook]] = [
+            Column(origin, lambda hook: hook_name(hook.text), right=False, flexible=True),
+            Column("event", lambda hook: hook.event, right=False),
+            Column("matcher", lambda hook: hook.matcher, right=False, rank=2),
+            Column("covered", _covered, right=False),
+            Column("timeout", _timeout, rank=3),
+            Column("limit", lambda hook: _limit_text(found.limits[hook], hook), rank=1),
+            Column("file", lambda hook: hook.file, right=False, rank=4, flexible=True),
+        ]
+        yield from to_lines(lay_out(columns, hooks, Room(screen.width)), screen.colour)
+        yield ""
+
+
+def _covered(hook: Hook) -> str:
+    if not hook.escape:
+        return "yes"
+    return "no (exec form)" if hook.args is not None else f"no ({hook.shell or hook.type})"
+
+
+def _timeout(hook: Hook) -> str:
+    return "" if hook.timeout_s is None else f"{hook.timeout_s:g} s"
+
+
+def _limit_text(limits: Limits, hook: Hook) -> str:
+    return "" if hook.escape else format_duration(limits.timeout_ms * 1e6)
+
+
+def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    for one in findings:
+        yield clean(f"{one.severity}: {one.message}  [{one.code}]")
+        about = " ".join(filter(None, (one.event, hook_name(one.command) if one.command else "")))
+        where = ": ".join(filter(None, (one.file, about)))
+        if where:
+            yield clean(f"  in {where}")
+        yield clean(f"  do: {one.remedy}")
+        yield ""
+
+
+def _fix(paths: Paths, places: Places, args: argparse.Namespace) -> None:
+    """Put the launcher in front of exec-form hooks, or take it away, in the user's own files."""
+    check_launcher_path(paths)
+    hooks = take_inventory(places).hooks
+    for origin, scope in _FIXABLE.items():
+        file = read_settings(places.settings(scope), places.roots(scope))
+        if file.content is None:
+            continue
+        found = (hook for hook in hooks if hook.origin == origin and hook.type == "command")
+        escaping = [hook.place for hook in found if hook.escape and hook.args is not None]
+        text = unwrap(file.text, paths.launcher)
+        if args.fix:
+            text = wrap(file.text, escaping, paths.launcher)
+        if text != file.text:
+            _rewrite(paths, file, text, args)
+
+
+def _rewrite(paths: Paths, file: SettingsFile, text: str, args: argparse.Namespace) -> None:
+    print(*diff_lines(file.text, text, str(file.path), "fixed"), sep="\n", file=sys.stderr)
+    if not args.yes and sys.stdin.isatty():
+        answer = input("Write this? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return
+    if args.fix:
+        lay_ground(paths, load_contract(user=paths.contract))
+    backup = paths.state / "backups" / f"{identity(file.path)}-{time.time_ns()}.json"
+    backup.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(backup, file.content or b"")
+    write_settings(file, text.encode("utf-8"))
+    print(f"written: {file.path}; before: {backup}", file=sys.stderr)
