@@ -26,6 +26,7 @@ _KEPT = frozenset(
     {
         "BETTER_CLAUDE_CONTRACT",
         "BETTER_CLAUDE_STATE",
+        "CLAUDE_CONFIG_DIR",
         "HOME",
         "LANG",
         "LC_ALL",
