@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import ClientPayloadError, StreamReader, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from better_claude.clock import Clock
@@ -160,8 +161,8 @@ class Receiver:
         except StoreError as error:
             return self._refusal(encoding, 503, error.message)
         except Exception as error:
-            if self._health.fails("receiver", describe(error)):
-                _log.exception("receiver: a request could not be answered")
+            if self._health.fails("requests", describe(error)):
+                _log.exception("requests: one could not be answered")
             return self._refusal(encoding, 500, "an error of ours: see service.log")
 
     def _refusal(self, encoding: Encoding, status: int, message: str) -> web.Response:
@@ -199,6 +200,7 @@ class Receiver:
         self._health.count(f"otlp_{signal}_records", len(decoded.records))
         if decoded.rejected:
             self._health.count(f"otlp_{signal}_rejected", decoded.rejected)
+        self._health.works("requests")
         self._forwarder.offer(signal, content, _passed_on(request))
         body = accepted(signal, encoding, decoded.rejected, decoded.reason)
         return web.Response(body=body, content_type=encoding)
@@ -225,6 +227,8 @@ class Receiver:
             except TimeoutError as error:
                 why = f"the body took more than {BODY_TIMEOUT_S:.0f} s"
                 raise RefusedError(408, why) from error
+            except _CUT_OFF as error:
+                raise RefusedError(400, "the body is cut off or badly framed") from error
             yield bytes(content)
         finally:
             self._pending_bytes -= len(content)
@@ -239,6 +243,7 @@ class Receiver:
                 raise RefusedError(503, "too many large bodies at once")
 
 
+_CUT_OFF = (ConnectionError, web.RequestPayloadError, ClientPayloadError, HttpProcessingError)
 _TOO_LARGE = f"a body may have {MAXIMUM_BODY_BYTES >> 20} MB"
 
 
