@@ -5,13 +5,21 @@ from typing import Protocol
 
 from better_claude.contract.tree import Limits
 from better_claude.model import Mode, Outcome, Source
-from better_claude.store.codes import OUTCOME_CODE
+from better_claude.store.codes import MODE_CODE, OUTCOME_CODE
+from better_claude.store.rollup import HOUR_NS
 from better_claude.store.summaries import hook_summaries
 from better_claude.store.views import HookSummary, RunFilter, StopForecast
 
-_COUNT_RUNS = """
+# Only hours whose worst run is past a limit are looked into: for honest hooks, none.
+_COUNT_RUNS = f"""
 SELECT sum(wall_ns > :timeout_ms * 1000000), sum(anon_peak_bytes > :memory_bytes)
-FROM runs WHERE hook = :hook AND start_ns >= :since_ns AND event = :event
+FROM run_hours CROSS JOIN runs
+WHERE run_hours.hour >= :since_ns / {HOUR_NS}
+  AND run_hours.hook = :hook AND run_hours.event = :event
+  AND (wall_max_ns > :timeout_ms * 1000000 OR anon_max_bytes > :memory_bytes)
+  AND runs.hook = :hook AND runs.event = :event
+  AND runs.start_ns >= max(:since_ns, run_hours.hour * {HOUR_NS})
+  AND runs.start_ns < (run_hours.hour + 1) * {HOUR_NS}
 """
 # A run that the client itself stopped later than we would have is one of ours as well, even if
 # the transcript does not tell how long it took.
@@ -21,6 +29,8 @@ SELECT sum(duration_ms > :timeout_ms OR (
        )), 0
 FROM history_runs WHERE hook = :hook AND time_ns >= :since_ns AND event = :event
 """
+_HOOK = f"SELECT id FROM hooks WHERE key = ? AND mode = {MODE_CODE[Mode.HOOK]}"
+_EVENT = "SELECT id FROM names WHERE text = ?"
 
 
 class LimitsOf(Protocol):
@@ -35,31 +45,45 @@ def would_have_stopped(
 ) -> list[StopForecast]:
     """Return one row for each hook, event and source, most stopped first."""
     forecasts = []
-    for source, sql in ((Source.LAUNCHER, _COUNT_RUNS), (Source.TRANSCRIPT, _COUNT_HISTORY)):
+    for source in (Source.LAUNCHER, Source.TRANSCRIPT):
         wanted = RunFilter(since_ns=since_ns, mode=Mode.HOOK, source=source)
         for summary in hook_summaries(connection, wanted):
-            forecasts.append(_forecast(connection, sql, summary, limits_of, since_ns))
+            limits = limits_of(summary.event, summary.key, summary.name, summary.command)
+            over_time, over_memory = _over(connection, summary, limits, since_ns)
+            forecasts.append(_forecast(summary, limits, over_time, over_memory))
     return sorted(forecasts, key=lambda each: (-each.over_time - each.over_memory, -each.runs))
 
 
-def _forecast(
-    connection: sqlite3.Connection,
-    sql: str,
-    summary: HookSummary,
-    limits_of: LimitsOf,
-    since_ns: int,
-) -> StopForecast:
-    limits = limits_of(summary.event, summary.key, summary.name, summary.command)
+def _over(
+    connection: sqlite3.Connection, summary: HookSummary, limits: Limits, since_ns: int
+) -> tuple[int, int]:
+    """Count the runs past the time limit, and those past the memory limit."""
+    if summary.source is Source.LAUNCHER and not (
+        summary.wall_ns.maximum > limits.timeout_ms * 1_000_000
+        or summary.anon_peak_bytes > limits.memory_bytes
+    ):
+        return 0, 0
     over_time, over_memory = connection.execute(
-        sql,
+        _COUNT_RUNS if summary.source is Source.LAUNCHER else _COUNT_HISTORY,
         {
             "timeout_ms": limits.timeout_ms,
             "memory_bytes": limits.memory_bytes,
-            "hook": _hook_id(connection, summary.key),
-            "event": _name_id(connection, summary.event),
+            "hook": _number(connection, _HOOK, summary.key),
+            "event": _number(connection, _EVENT, summary.event),
             "since_ns": since_ns,
         },
     ).fetchone()
+    return over_time or 0, over_memory or 0
+
+
+def _number(connection: sqlite3.Connection, sql: str, text: str) -> int:
+    row = connection.execute(sql, (text,)).fetchone()
+    return int(row[0]) if row else 0  # the empty text is 0
+
+
+def _forecast(
+    summary: HookSummary, limits: Limits, over_time: int, over_memory: int
+) -> StopForecast:
     return StopForecast(
         key=summary.key,
         name=summary.name,
@@ -67,21 +91,11 @@ def _forecast(
         event=summary.event,
         source=summary.source,
         runs=summary.runs,
-        over_time=over_time or 0,
-        over_memory=over_memory or 0,
+        over_time=over_time,
+        over_memory=over_memory,
         timeout_ms=limits.timeout_ms,
         memory_bytes=limits.memory_bytes,
         enforcement=limits.enforcement,
         wall_ns=summary.wall_ns,
         anon_peak_bytes=summary.anon_peak_bytes,
     )
-
-
-def _hook_id(connection: sqlite3.Connection, key: str) -> int:
-    row = connection.execute("SELECT id FROM hooks WHERE key = ? AND mode = 0", (key,)).fetchone()
-    return int(row[0])
-
-
-def _name_id(connection: sqlite3.Connection, text: str) -> int:
-    row = connection.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
-    return int(row[0]) if row else 0

@@ -20,12 +20,16 @@ _ROWS = (
     " stdin_bytes, stdout_bytes, stderr_bytes, disk_read_bytes, disk_write_bytes, overhead_ns"
     " FROM runs WHERE hook = ? AND "
 )
+# total(), not sum(): a sum past 64 bits is an error in SQL, and one bad row must not cost the rest.
 _HOURS = (
-    f"SELECT hook, event, runs, {', '.join(RUN_OUTCOMES)}, breaches_time, breaches_memory,"
-    " last_start_ns, wall_max_ns, anon_max_bytes, wall_sum_ns, cpu_sum_ns,"
-    " stdin_bytes, stdout_bytes, stderr_bytes, disk_read_bytes, disk_write_bytes,"
-    " wall_sketch, overhead_sketch FROM run_hours WHERE "
+    f"SELECT hook, event, {', '.join(f'sum({outcome})' for outcome in RUN_OUTCOMES)},"
+    " sum(breaches_time), sum(breaches_memory),"
+    " max(last_start_ns), max(wall_max_ns), max(anon_max_bytes),"
+    " total(wall_sum_ns), total(cpu_sum_ns), total(stdin_bytes), total(stdout_bytes),"
+    " total(stderr_bytes), total(disk_read_bytes), total(disk_write_bytes)"
+    " FROM run_hours WHERE {} GROUP BY hook, event"
 )
+_SKETCHES = "SELECT hook, event, wall_sketch, overhead_sketch FROM run_hours WHERE "
 _HISTORY = "SELECT event, outcome, time_ns, duration_ms FROM history_runs WHERE hook = ? AND "
 
 
@@ -50,17 +54,16 @@ class _Totals:
         self.walls += walls
         self.overheads += overheads
 
-    def add_hour(self, row: Sequence[Any]) -> None:
+    def add_hours(self, row: Sequence[Any], walls: bytes, overheads: bytes) -> None:
         outcomes = len(RUN_OUTCOMES)
-        self._add_outcomes([*row[3 : 3 + outcomes], 0])
-        time, memory, *rest = row[3 + outcomes : -2]
+        self._add_outcomes([*row[2 : 2 + outcomes], 0])
+        time, memory, *rest = row[2 + outcomes :]
         self.breaches = [self.breaches[0] + time, self.breaches[1] + memory]
         self._add_maxima(rest[:3])
-        self._add_sums(rest[3:])
-        if self.sketches is None:
-            self.sketches = (Sketch(), Sketch())
-        self.sketches[0].merge(row[-2])
-        self.sketches[1].merge(row[-1])
+        self._add_sums([int(number) for number in rest[3:]])
+        self.sketches = (Sketch(), Sketch())
+        self.sketches[0].merge(walls)
+        self.sketches[1].merge(overheads)
 
     def add_history(self, rows: Sequence[tuple[int, ...]]) -> None:
         _, outcomes, times, durations = zip(*rows, strict=True)
@@ -190,9 +193,15 @@ def _add_hours(
     connection: sqlite3.Connection, selection: Selection, first: int, last: int, found: _Found
 ) -> None:
     sql, values = _hours_where(selection, first, last)
-    for row in connection.execute(_HOURS + sql, values):
-        if row[0] in selection.hooks:
-            found.setdefault((row[0], row[1]), _Totals()).add_hour(row)
+    sketches: dict[tuple[int, int], tuple[list[bytes], list[bytes]]] = {}
+    for hook, event, wall, overhead in connection.execute(_SKETCHES + sql, values):
+        walls, overheads = sketches.setdefault((hook, event), ([], []))
+        walls.append(wall)
+        overheads.append(overhead)
+    for row in connection.execute(_HOURS.format(sql), values):
+        walls, overheads = sketches[row[0], row[1]]
+        totals = found.setdefault((row[0], row[1]), _Totals())
+        totals.add_hours(row, b"".join(walls), b"".join(overheads))
 
 
 def _add_rows(
