@@ -303,3 +303,16 @@ def test_a_client_that_is_not_there(sandbox: Sandbox) -> None:
     done = run(sandbox, "--", "no-such-client")
     assert done.returncode == 2
     assert "[client-not-found]" in done.stderr
+
+
+def test_another_contract_replaces_what_the_last_one_wrote(
+    sandbox: Sandbox, settings: Path, call: Callable[..., Json]
+) -> None:
+    """Our own earlier values are no stricter wish of the user's."""
+    call("install")
+    sandbox.paths.contract.parent.mkdir(parents=True)
+    sandbox.paths.contract.write_text("[context]\ncompress_from = 110000\n")
+    assert call("install")["status"] == "installed"
+    assert env_in(settings)["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"] == "84.61"
+    assert call("uninstall")["status"] == "restored byte for byte"
+    assert settings.read_text() == MINE

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from better_claude import __version__
-from better_claude.act.policy import publish_policy
+from better_claude.act.policy import publish_policy, replace_file
 from better_claude.claude.exec_form import unwrap, wrap, wrapped_places
 from better_claude.claude.installation import (
     Change,
@@ -151,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
         return _end(plan, "declined", args)
     if args.mode is not None and args.mode is not contract.enforcement:
         contract = _write_mode(paths, args.mode)
+        if told:
+            print(f"mode = {args.mode}: written to {paths.contract}")
     lay_ground(paths, contract)
     if not plan.is_installed:
         _write(paths, plan)
@@ -325,9 +327,7 @@ def _write_mode(paths: Paths, mode: Enforcement) -> Contract:
         document = tomlkit.parse(text)
         document["mode"] = str(mode)
         paths.contract.parent.mkdir(parents=True, exist_ok=True)
-        temporary = paths.contract.with_name(f".{paths.contract.name}.new")
-        temporary.write_text(tomlkit.dumps(document), "utf-8")
-        temporary.replace(paths.contract.resolve())
+        replace_file(paths.contract.resolve(), tomlkit.dumps(document).encode("utf-8"))
     except OSError as error:
         raise ContractError(
             "contract-unwritable",
