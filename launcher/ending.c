@@ -22,9 +22,9 @@ static void count_leftovers(struct supervision *s)
 {
     struct run *run = s->job->run;
     struct text names = text_in(run->leftover_names, sizeof run->leftover_names);
-    reap(s);
     if (s->tree_empty)
         return;
+    reap(s); /* a zombie is not left running */
     os_list_tree(&tree, 0);
     run->leftovers = tree.count;
     for (size_t i = 0; i < tree.count; i++) {

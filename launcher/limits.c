@@ -189,7 +189,7 @@ void check_clock(struct supervision *s)
     uint64_t now_ns = monotonic_ns();
     if (s->phase == RUNNING && now_ns >= s->deadline_ns)
         pass_limit(s, BY_TIME);
-    if (s->phase <= STOPPING && now_ns >= s->next_look_ns)
+    if (s->phase <= STOPPING && !s->tree_empty && now_ns >= s->next_look_ns)
         look(s, now_ns);
     if (s->phase == STOPPING && (s->tree_empty || now_ns >= s->grace_ends_ns)) {
         kill_tree(s);
