@@ -197,8 +197,14 @@ class LauncherBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _platform_tag() -> str:
-    """Return the wheel's platform: the launcher is static, so any libc will do."""
-    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    """Return the wheel's platform; a static launcher runs on every libc of its architecture."""
+    own = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    # A dynamic executable names its loader.
+    if not own.startswith("linux_") or b"/ld-" in BUILT.read_bytes():
+        return own
+    machine = own.removeprefix("linux_")
+    tags = ("manylinux_2_17", "manylinux2014", "musllinux_1_1")
+    return ".".join(f"{tag}_{machine}" for tag in tags)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,7 +42,7 @@ static void read_usage(struct run *run)
         return;
     run->user_ns = (uint64_t)usage.ru_utime.tv_sec * 1000000000 + (uint64_t)usage.ru_utime.tv_usec * 1000;
     run->sys_ns = (uint64_t)usage.ru_stime.tv_sec * 1000000000 + (uint64_t)usage.ru_stime.tv_usec * 1000;
-    run->rss_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    run->rss_peak_bytes = (uint64_t)usage.ru_maxrss * MAXRSS_UNIT;
     run->disk_read_bytes = (uint64_t)usage.ru_inblock * 512;
     run->disk_write_bytes = (uint64_t)usage.ru_oublock * 512;
     run->ctx_voluntary = (uint64_t)usage.ru_nvcsw;

@@ -158,9 +158,10 @@ static uint64_t look_at_memory(struct supervision *s, uint64_t now_ns)
     bool charged = s->cgroup >= 0 && os_cgroup_private_bytes(s->cgroup, &bytes);
     if (!charged)
         bytes = polled_bytes(s, now_ns);
-    run->anon_source = charged ? "cgroup" : "statm";
-    if (bytes > run->anon_peak_bytes)
+    if (bytes > run->anon_peak_bytes) {
         run->anon_peak_bytes = bytes;
+        run->anon_source = charged ? "cgroup" : "statm";
+    }
     return bytes;
 }
 

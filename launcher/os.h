@@ -14,6 +14,13 @@
 /* More processes than this are ended in several passes. */
 #define TREE_MAX 4096
 
+/* What ru_maxrss counts in. */
+#ifdef __APPLE__
+#define MAXRSS_UNIT 1
+#else
+#define MAXRSS_UNIT 1024
+#endif
+
 /* Every process below us at one moment. */
 struct tree {
     int signal; /* that each one got as soon as it was seen, 0 for none */

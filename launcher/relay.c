@@ -11,6 +11,10 @@
 
 #include "os.h"
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* SIGPIPE is blocked anyway */
+#endif
+
 enum relay_kind relay_kind_of(int fd)
 {
     struct stat status;
