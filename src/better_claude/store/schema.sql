@@ -1,8 +1,7 @@
 -- Schema of store.db, version 1. Units stand in the column names; times are
--- nanoseconds since the Unix epoch. A run id and a hook key are 64-bit numbers
--- that are written in 16 hexadecimal digits everywhere else; here a run id is
--- the same bits as a signed integer. Codes are listed in store/codes.py and in
--- docs/formats.md.
+-- nanoseconds since the Unix epoch. A run id is written in 16 hexadecimal digits
+-- everywhere else; here it is the same 64 bits as a signed integer. Codes are
+-- listed in store/codes.py. After a change: the test of docs/formats.md.
 
 -- Texts that come again and again: projects, events, tools, models, errors, metrics.
 CREATE TABLE names (
