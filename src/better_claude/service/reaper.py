@@ -42,6 +42,7 @@ class Reaper:
         for record in records:
             if isinstance(record, RunStart | RunningRun) and record.run not in ended:
                 self._begun[record.run] = record
+                self._lives(record)
         for run in ended:
             self._forget(run)
 
@@ -62,13 +63,13 @@ class Reaper:
                 self._health.count(f"{begun.mode}_runs_without_end")
 
     def _gone(self) -> set[str]:
-        gone = set()
-        for run, begun in self._begun.items():
-            if proc.is_running(begun.launcher_pid, begun.launcher_ticks):
-                self._seen_alive.add(run)
-            else:
-                gone.add(run)
-        return gone
+        return {run for run, begun in self._begun.items() if not self._lives(begun)}
+
+    def _lives(self, begun: Begun) -> bool:
+        lives = proc.is_running(begun.launcher_pid, begun.launcher_ticks)
+        if lives:
+            self._seen_alive.add(begun.run)
+        return lives
 
     async def _end_what_is_left(self, hooks: list[Begun]) -> None:
         if not hooks:
