@@ -13,6 +13,11 @@ CACHE_ENTRIES = 50_000
 TOOL_NAME = "Bash"
 
 
+def storable(text: str) -> str:
+    """Return ``text`` without lone surrogates, which JSON allows and UTF-8 does not."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 class Interner:
     """The numbers of names, idents, hooks and terms, made as they are met.
 
@@ -42,8 +47,9 @@ class Interner:
         """Return the number of a lasting name."""
         number = self._names.get(text)
         if number is None:
-            self._execute("INSERT OR IGNORE INTO names (text) VALUES (?)", (text,))
-            number = self._one("SELECT id FROM names WHERE text = ?", (text,))
+            stored = storable(text)
+            self._execute("INSERT OR IGNORE INTO names (text) VALUES (?)", (stored,))
+            number = self._one("SELECT id FROM names WHERE text = ?", (stored,))
             self._names[text] = number
         return number
 
@@ -51,10 +57,11 @@ class Interner:
         """Return the number of a passing identifier that is first met at ``time_ns``."""
         number = self._idents.get(text)
         if number is None:
+            stored = storable(text)
             self._execute(
-                "INSERT OR IGNORE INTO idents (text, first_ns) VALUES (?, ?)", (text, time_ns)
+                "INSERT OR IGNORE INTO idents (text, first_ns) VALUES (?, ?)", (stored, time_ns)
             )
-            number = self._one("SELECT id FROM idents WHERE text = ?", (text,))
+            number = self._one("SELECT id FROM idents WHERE text = ?", (stored,))
             self._idents[text] = number
         return number
 
@@ -83,7 +90,7 @@ class Interner:
         called = hook_name(command) if command else name or TOOL_NAME
         self._execute(
             "INSERT OR IGNORE INTO hooks (key, mode, name, command) VALUES (?, ?, ?, ?)",
-            (key, MODE_CODE[mode], called, command),
+            (key, MODE_CODE[mode], storable(called), storable(command)),
         )
         return self._one("SELECT id FROM hooks WHERE key = ? AND mode = ?", (key, MODE_CODE[mode]))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from math import isnan
 from typing import Any
 
 from better_claude.model import (
@@ -11,6 +12,7 @@ from better_claude.model import (
     HistoryRun,
     MetricPoint,
     Mode,
+    Record,
     Run,
     RunStart,
     SessionSample,
@@ -24,11 +26,12 @@ from better_claude.store.codes import (
     SOURCE_CODE,
     signed_run,
 )
-from better_claude.store.interning import Interner
+from better_claude.store.interning import Interner, storable
 from better_claude.store.rollup import LARGEST, RunRow
 from better_claude.store.sessions import Sessions
 
 Row = tuple[Any, ...]
+_LATEST_NS = 1 << 62
 Attributes = Mapping[str, str | int | float | bool]
 
 
@@ -209,18 +212,26 @@ TABLES: dict[type, tuple[str, Callable[..., Row]]] = {
 
 
 def fitting(row: Row) -> Row:
-    """Return ``row`` with numbers that SQLite cannot hold brought to the nearest that it can.
+    """Return ``row`` with what SQLite cannot hold brought to the nearest that it can.
 
-    Telemetry comes over a socket: a number past 64 bits must not cost the batch it came with.
+    Telemetry comes over a socket and transcripts from anywhere: a number past 64 bits or half a
+    character must not cost the batch it came with.
     """
-    return tuple(
-        min(max(value, -LARGEST), LARGEST)
-        if isinstance(value, int)
-        else 0.0
-        if value != value  # noqa: PLR0124 - NaN, which SQLite takes for NULL
-        else value
-        for value in row
-    )
+    return tuple(map(_fitting, row))
+
+
+def is_placed(record: Record) -> bool:
+    """Tell whether a record's time is one: between the epoch and the year 2116."""
+    time_ns = record.start_ns if isinstance(record, Run | RunStart) else record.time_ns
+    return 0 <= time_ns < _LATEST_NS
+
+
+def _fitting(value: Any) -> Any:
+    if isinstance(value, int):
+        return min(max(value, -LARGEST), LARGEST)
+    if isinstance(value, str):
+        return storable(value)
+    return 0.0 if isnan(value) else value  # SQLite would take it for NULL
 
 
 def _spelled(attributes: Attributes) -> str:

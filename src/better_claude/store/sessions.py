@@ -6,7 +6,7 @@ from typing import Any
 
 from better_claude.model import ClientEvent, Mode, Record, Run, RunStart, SessionSample
 from better_claude.store.codes import FAILURE_CODES
-from better_claude.store.interning import CACHE_ENTRIES, Interner
+from better_claude.store.interning import CACHE_ENTRIES, Interner, storable
 from better_claude.store.rollup import HOOK, OUTCOME, SESSION, WALL_NS, RunRow
 
 # Where an event carries the client's version.
@@ -44,12 +44,13 @@ class Sessions:
         """Return the number of a session that is first met at ``time_ns``."""
         number = self._numbers.get(session)
         if number is None:
+            stored = storable(session)
             self._connection.execute(
                 "INSERT OR IGNORE INTO sessions (session, first_ns, last_ns) VALUES (?, ?, ?)",
-                (session, time_ns, time_ns),
+                (stored, time_ns, time_ns),
             )
             found = self._connection.execute(
-                "SELECT id FROM sessions WHERE session = ?", (session,)
+                "SELECT id FROM sessions WHERE session = ?", (stored,)
             ).fetchone()
             number = self._numbers[session] = int(found[0])
         return number
@@ -133,7 +134,13 @@ class _Seen:
             self.project = str(record.attributes.get(PROJECT_ATTRIBUTE, "")) or self.project
 
     def row(self) -> tuple[int, int, str, int, str]:
-        return self.first_ns, self.last_ns, self.project, self.claude_pid, self.version
+        return (
+            self.first_ns,
+            self.last_ns,
+            storable(self.project),
+            self.claude_pid,
+            storable(self.version),
+        )
 
 
 def _folded(fold: _Fold | None, key: tuple[int, int], sample: SessionSample) -> _Fold:

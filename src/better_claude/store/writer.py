@@ -20,7 +20,7 @@ from better_claude.store.failures import explained
 from better_claude.store.interning import Interner
 from better_claude.store.migrations import check_ours, migrate
 from better_claude.store.rollup import OUTCOME, RUN, RunRow
-from better_claude.store.rows import TABLES, Row, fitting, run_row, start_row
+from better_claude.store.rows import TABLES, Row, fitting, is_placed, run_row, start_row
 from better_claude.store.sessions import Sessions
 from better_claude.store.views import RunningRun
 
@@ -89,9 +89,11 @@ class Writer:
         """Store all of this, or nothing.
 
         Records that are known already change nothing, whatever their order: an end may come
-        before its start. ``gone`` names spool files that were deleted. Raises StoreError,
-        with nothing written, if the disk is full or the database is locked for more than 10 s.
+        before its start. Records whose time cannot be one are left out. ``gone`` names spool files
+        that were put aside. Raises StoreError, with nothing written, if the disk is full or the
+        database is locked for more than 10 s.
         """
+        records = [record for record in records if is_placed(record)]
         starts = [record for record in records if isinstance(record, RunStart)]
         runs = [record for record in records if isinstance(record, Run)]
         with self._transaction():

@@ -273,8 +273,29 @@ def test_numbers_that_do_not_fit_are_brought_to_the_nearest_that_does(
     assert rows(path, "SELECT value FROM metric_points") == [(0.0,)]
 
 
+def test_half_characters_and_impossible_times_do_no_harm(path: Path, writer: Writer) -> None:
+    half = "\ud800"
+    writer.commit(
+        [
+            ClientEvent(
+                BEGIN_NS, half, half, Source.TELEMETRY, half, {half: half, "project": half}
+            ),
+            ToolCall(BEGIN_NS, half, half, Source.TRANSCRIPT, half, prompt=half),
+            history(command=half, name=half),
+            MetricPoint(1 << 70, "s", "m", 1.0),
+            MetricPoint(-1, "s", "m", 1.0),
+        ]
+    )
+    assert rows(path, "SELECT session, project FROM sessions ORDER BY session") == [
+        ("?", "?"),
+        ("s-1", ""),
+    ]
+    assert count(path, "client_events") == count(path, "tool_calls") == 1
+    assert count(path, "metric_points") == 0
+
+
 def test_what_cannot_be_stored_stores_nothing(path: Path, writer: Writer) -> None:
-    bad = ClientEvent(BEGIN_NS, "s", "\ud800", Source.TELEMETRY, "e")
+    bad = make_run(2, wall_ns=1 << 70)  # the spool reader would not let it through
     with pytest.raises(StoreError) as caught:
         writer.commit([make_run(event="New"), bad], [MARK])
     assert caught.value.slug == "store-failed"
