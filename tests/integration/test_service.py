@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.otlp_bodies import encoded, event, logs
 from tests.sandbox import Sandbox
 from tests.service_driver import (
     Service,
@@ -27,10 +29,13 @@ from tests.service_driver import (
 )
 
 from better_claude.collect import proc
+from better_claude.collect.otlp.entries import Encoding, Signal
 from better_claude.service.lock import lock_owner
 from better_claude.service.state import ServiceState, service_state
 from better_claude.store.reader import open_reader
 from better_claude.store.views import RunFilter
+
+LOGS = logs(event("user_prompt", 1, {"prompt_length": 3}))
 
 
 @pytest.fixture
@@ -241,6 +246,24 @@ def test_a_database_that_cannot_be_written_is_reported_and_outlived(service: Ser
     wait_until(lambda: len(service.runs()) == 2)
     wait_until(lambda: not service.error("spool"))
     assert "spool: works again" in service.log
+
+
+def test_a_full_disk_is_reported_and_outlived(service: Service) -> None:
+    """Files that may not grow stand for a disk that has no room."""
+    pid = service.pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (64 << 10, resource.RLIM_INFINITY))
+    append(service.paths.spools[0], [fresh_run(number) for number in range(1, 5001)])
+    wait_until(lambda: service.error("spool"))
+    refused = service.post("/v1/logs", encoded(Signal.LOGS, Encoding.JSON, LOGS))
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "5"
+    assert service.state.answering
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+    wait_until(lambda: len(service.runs()) == 5000)
+    wait_until(lambda: not service.error("spool"))
+    assert service.pid == pid
+    assert service.post("/v1/logs", encoded(Signal.LOGS, Encoding.JSON, LOGS)).status == 200
 
 
 def test_rubbish_in_the_spool_is_counted_and_what_follows_is_stored(service: Service) -> None:
