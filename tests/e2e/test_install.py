@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.client import Client, Session
+from tests.e2e.household import PLUGIN_COMMAND, furnish
+from tests.e2e.household import STEPS as HOUSE_STEPS
 from tests.e2e.messages_api import MessagesApi, Text, bash
 from tests.e2e.ours import Json, Ours, wait_until
 from tests.e2e.settings import handler, write_json, write_script
@@ -117,22 +119,59 @@ def test_an_uninstalled_package_leaves_a_launcher_that_passes_through(
     assert session.returncode == 0
 
 
-def test_doctor_knows_what_the_client_would_run(ours: Ours, sandbox: Sandbox) -> None:
-    escaping = {"type": "command", "command": "/bin/echo", "args": ["exec form"]}
-    document = {
-        "hooks": {
-            "PreToolUse": [{"hooks": [handler("true"), escaping]}],
-            "PostToolUse": [{"hooks": [handler(str(sandbox.root / "missing.sh"), timeout=5000)]}],
-        }
-    }
-    write_json(settings_file(sandbox, "user"), document)
-    ours.ok("install", "--scope", "user")
+def doctor(ours: Ours, status: int) -> list[Json]:
+    """Return doctor's rows; ``status`` is 1 where it found an error."""
     done = ours.call("doctor", "--json")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1, "a missing script is an error"
-    text = json.dumps(rows)
-    assert "missing.sh" in text
+    assert done.returncode == status, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_doctor_knows_what_the_client_would_run(ours: Ours, sandbox: Sandbox) -> None:
+    house = furnish(sandbox)
+    missing = str(sandbox.root / "missing.sh")
+    path = settings_file(sandbox, "user")
+    document = json.loads(path.read_text())
+    document["hooks"]["PostToolUse"] = [{"hooks": [handler(missing, timeout=5000)]}]
+    path.write_text(json.dumps(document))
+    ours.ok("install", "--scope", "user")
+    rows = doctor(ours, 1)
+    errors = {
+        (row["code"], row["command"])
+        for row in rows
+        if row["kind"] == "finding" and row["severity"] == "error"
+    }
+    assert errors == {("timeout-milliseconds", missing), ("script-missing", missing)}
+    covered = {
+        row["command"] for row in rows if row["kind"] == "configured_hook" and row["covered"]
+    }
+    with MessagesApi(HOUSE_STEPS) as api:
+        session = Client(sandbox, api).run(options=house.options)
+    ran = {run["command"] for run in stored(ours, session, 14) if run["mode"] == "hook"}
+    # A plugin that is loaded from the command line is known to nobody but that process.
+    assert ran - {PLUGIN_COMMAND} == covered
+
+
+def test_doctor_puts_exec_form_hooks_under_the_launcher(ours: Ours, sandbox: Sandbox) -> None:
+    escaping = {"type": "command", "command": "/bin/echo", "args": ["two words", "$HOME"]}
+    document = {"hooks": {"PreToolUse": [{"hooks": [escaping]}]}}
+    path = write_json(settings_file(sandbox, "user"), document)
+    ours.ok("install", "--scope", "user")
+    before = run_session(sandbox)
+    assert "exec-form" in {row.get("code") for row in doctor(ours, 0)}
+    ours.ok("doctor", "--fix")
+    after = run_session(sandbox)
+    assert before.hooks == after.hooks
+    assert [hook.stdout for hook in after.hooks] == ["two words $HOME\n"]
+    assert [run["mode"] for run in stored(ours, before, 1)] == ["tool"]
+    assert sorted(run["mode"] for run in stored(ours, after, 2)) == ["hook", "tool"]
+    ours.ok("uninstall", "--scope", "user")
+    assert json.loads(path.read_text()) == document, "what was wrapped is unwrapped"
+
+
+def test_a_launcher_that_is_gone_is_named_and_comes_back(ours: Ours, sandbox: Sandbox) -> None:
+    ours.ok("install", "--scope", "user")
+    sandbox.paths.launcher.unlink()
+    assert "launcher-gone" in {row.get("code") for row in doctor(ours, 1)}
+    ours.ok("install", "--scope", "user")
     session = run_session(sandbox)
-    commands = {run["command"] for run in stored(ours, session, 2)}
-    assert "true" in commands
-    assert not any("echo" in command for command in commands), "exec form escapes, as doctor says"
+    assert [run["outcome"] for run in stored(ours, session, 1)] == ["ok"]
