@@ -28,6 +28,7 @@ static bool watch_signals(struct supervision *s)
 {
     static const int tool_signals[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
     struct sigaction usual = {.sa_handler = SIG_DFL}, before;
+    sigprocmask(SIG_SETMASK, NULL, &s->inherited_mask);
     s->ignore_child_death = sigaction(SIGCHLD, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
     if (s->ignore_child_death)
         sigaction(SIGCHLD, &usual, NULL);
@@ -42,7 +43,7 @@ static bool watch_signals(struct supervision *s)
     /* A closed stream is an error of write(2) for us, not an end. */
     sigaddset(&blocked, SIGPIPE);
     s->signals = os_signal_fd(&s->watched);
-    return s->signals >= 0 && sigprocmask(SIG_BLOCK, &blocked, &s->inherited_mask) == 0;
+    return s->signals >= 0 && sigprocmask(SIG_BLOCK, &blocked, NULL) == 0;
 }
 
 static void unwatch_signals(struct supervision *s)

@@ -41,34 +41,47 @@ static bool is_plain(char c)
            (c != '\0' && strchr("_./-+,:@%=", c) != NULL);
 }
 
-/* Other bytes than printable ASCII go to the shell: locales and dash's own marks are its business. */
-static bool is_printable(char c)
+/* Who is to read the words: any shell, or nobody but us. */
+enum quoting {
+    AS_EVERY_SHELL, /* only what all shells read alike: other bytes than ASCII are a locale's business */
+    AS_CLIENT,      /* a server's words, which the client put together and no shell ever reads */
+};
+
+static bool is_text(char c, enum quoting quoting)
 {
-    return c >= ' ' && c <= '~';
+    return (c >= ' ' && c <= '~') || (quoting == AS_CLIENT && ((unsigned char)c >= 0x80));
 }
 
-static bool stands_for_itself(char c, char quote)
+static bool stands_for_itself(char c, char quote, enum quoting quoting)
 {
     if (quote == '\'')
-        return is_printable(c) && c != '\'';
-    return is_printable(c) && strchr("\"$`\\!", c) == NULL;
+        return c != '\'' && is_text(c, quoting);
+    return is_text(c, quoting) && strchr("\"$`\\!", c) == NULL;
+}
+
+/* Copies one quoted part; NULL if a shell would do more than that. */
+static const char *copy_quoted(const char *from, char **to, enum quoting quoting)
+{
+    char quote = *from++;
+    while (*from != '\0' && stands_for_itself(*from, quote, quoting))
+        *(*to)++ = *from++;
+    return *from == quote ? from + 1 : NULL;
 }
 
 /* Copies one word; NULL if a shell would do more than that. */
-static const char *copy_word(const char *from, char **to)
+static const char *copy_word(const char *from, char **to, enum quoting quoting)
 {
     /* zsh expands `=command` at a word's start. */
-    if (*from == '=')
+    if (*from == '=' && quoting == AS_EVERY_SHELL)
         return NULL;
-    while (*from != '\0' && !is_blank(*from) && *from != '\n') {
+    while (from != NULL && *from != '\0' && !is_blank(*from) && *from != '\n') {
         if (*from == '\'' || *from == '"') {
-            char quote = *from++;
-            while (stands_for_itself(*from, quote))
-                *(*to)++ = *from++;
-            if (*from++ != quote)
-                return NULL;
-        } else if (is_plain(*from)) {
+            from = copy_quoted(from, to, quoting);
+        } else if (is_plain(*from) || (quoting == AS_CLIENT && (unsigned char)*from >= 0x80)) {
             *(*to)++ = *from++;
+        } else if (quoting == AS_CLIENT && *from == '\\' && is_text(from[1], quoting)) {
+            *(*to)++ = from[1];
+            from += 2;
         } else {
             return NULL;
         }
@@ -77,7 +90,8 @@ static const char *copy_word(const char *from, char **to)
     return from;
 }
 
-size_t split_words(const char *text, char *storage, char **words, size_t capacity)
+static size_t split(const char *text, char *storage, char **words, size_t capacity,
+                    enum quoting quoting)
 {
     size_t count = 0;
     while (is_blank(*text) || *text == '\n')
@@ -86,7 +100,7 @@ size_t split_words(const char *text, char *storage, char **words, size_t capacit
         if (count + 1 >= capacity)
             return 0;
         words[count++] = storage;
-        text = copy_word(text, &storage);
+        text = copy_word(text, &storage, quoting);
         if (text == NULL)
             return 0;
         while (is_blank(*text))
@@ -96,6 +110,11 @@ size_t split_words(const char *text, char *storage, char **words, size_t capacit
         text++;
     words[count] = NULL;
     return *text == '\0' ? count : 0;
+}
+
+size_t split_words(const char *text, char *storage, char **words, size_t capacity)
+{
+    return split(text, storage, words, capacity, AS_EVERY_SHELL);
 }
 
 bool shell_knows(const char *name)
@@ -316,12 +335,14 @@ static const char *shell_for(const struct call *call, const char *command)
 static bool plan_words(struct plan *plan, const struct call *call, const char *command)
 {
     static char *words[WORDS_MAX];
+    bool is_server = call->mode == MODE_SERVER;
     size_t length = strlen(command);
     char *storage = length < SIMPLE_MAX ? take(length + 1) : NULL;
-    if (storage == NULL || split_words(command, storage, words, WORDS_MAX) == 0)
+    if (storage == NULL ||
+        split(command, storage, words, WORDS_MAX, is_server ? AS_CLIENT : AS_EVERY_SHELL) == 0)
         return false;
     plan->words = words;
-    return call->mode == MODE_SERVER || is_program_name(words[0]);
+    return is_server || is_program_name(words[0]);
 }
 
 static void plan_program(struct plan *plan, const struct call *call, char **environment)
@@ -353,9 +374,9 @@ static char *joined(const struct call *call)
 bool make_plan(struct plan *plan, const struct call *call, char **environment)
 {
     const char *prefix = getenv("BETTER_CLAUDE_PREFIX");
-    bool is_text = call->argument_count == 1;
-    char *command = is_text ? call->arguments[0] : joined(call);
-    if (command != NULL && is_text && prefix != NULL && prefix[0] != '\0')
+    bool is_one = call->argument_count == 1;
+    char *command = is_one ? call->arguments[0] : joined(call);
+    if (command != NULL && is_one && prefix != NULL && prefix[0] != '\0')
         command = prefixed(prefix, command);
     if (command == NULL)
         return false;
@@ -363,9 +384,9 @@ bool make_plan(struct plan *plan, const struct call *call, char **environment)
     plan->shell_words[0] = (char *)plan->shell;
     plan->shell_words[1] = "-c";
     plan->shell_words[2] = command;
-    if (!is_text)
+    if (!is_one)
         plan->words = call->arguments;
-    if (!is_text || (call->mode != MODE_TOOL && plan_words(plan, call, command)))
+    if (!is_one || (call->mode != MODE_TOOL && plan_words(plan, call, command)))
         plan_program(plan, call, environment);
     if (plan->program != NULL)
         plan->program_environment = environment_for(environment, call, plan->program);

@@ -35,6 +35,15 @@ static void apply_session_mode(struct limits *limits)
         limits->enforce = true;
 }
 
+/* Whatever speaks another language than hooks do is not held to a hook's limits: a server's protocol,
+ * a whole object that names no event, a status line's. Nothing at all is a hook that waits. */
+static bool may_be_hook(const struct event *event)
+{
+    if (event->name[0] != '\0')
+        return strcmp(event->name, "Status") != 0;
+    return !event->is_jsonrpc && !scan_complete(&event->scan);
+}
+
 /* A hook whose event has not come yet has the limits of an unnamed event, from the same start. */
 void apply_limits(struct supervision *s)
 {
@@ -47,9 +56,7 @@ void apply_limits(struct supervision *s)
     apply_session_mode(&run->limits);
     if (s->is_background)
         run->limits.timeout_ms = s->job->global->background_ms;
-    bool is_event = s->job->event->name[0] != '\0' || !scan_complete(&s->job->event->scan);
-    if (!is_event || (s->job->event->is_jsonrpc && s->job->event->name[0] == '\0')) {
-        /* Whatever speaks another language than hooks do is not held to a hook's limits. */
+    if (!may_be_hook(s->job->event)) {
         run->limits = (struct limits){0};
         s->out.hold = false;
     }
