@@ -9,12 +9,14 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from enum import Enum
 from typing import Any
 
 from better_claude import __version__
 from better_claude.act.policy import replace_file
 from better_claude.clock import SystemClock
 from better_claude.collect.sampler import SessionSampler
+from better_claude.errors import ServiceError
 from better_claude.model import Record, Run, RunStart
 from better_claude.paths import Paths
 from better_claude.service.contracts import ContractWatch
@@ -72,7 +74,7 @@ class Service:
                 Stage("spool", self._recorder.drain, lambda: TAIL_PERIOD_S, 5.0),
                 Stage("runs", self._reaper.look, lambda: REAP_PERIOD_S, 5.0),
                 Stage("receiver", self._listen_tcp, lambda: PORT_PERIOD_S),
-                Stage("forward", self._forwarder.look, lambda: PORT_PERIOD_S),
+                Stage("forward", self._forwarder.look, lambda: WATCH_PERIOD_S),
                 Stage("retention", self._expire, lambda: RETENTION_PERIOD_S, 600.0),
                 self._contract_stage,
                 self._sampler_stage,
@@ -193,7 +195,7 @@ async def serve(paths: Paths) -> bool:
     """Run the service until SIGTERM or SIGINT; False if another one has the state folder already.
 
     A state folder that vanishes is waited for, an hour long, and taken up again when it is back.
-    Raises OSError if it cannot be used at the start.
+    Raises OSError or ServiceError if it cannot be used at the start.
     """
     os.umask(0o077)
     stop = asyncio.Event()
@@ -202,20 +204,38 @@ async def serve(paths: Paths) -> bool:
         loop.add_signal_handler(number, stop.set)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     paths.create()
-    while True:
-        lock = ServiceLock.acquire(paths.service_lock)
-        if lock is None:
-            return False
-        try:
-            lost = await Service(paths, lock, ensure_endpoint(paths)).run(stop)
-            if not lost:
-                _farewell(paths)
-                return True
-        finally:
-            lock.release()
+    end = await _serve_once(paths, stop)
+    while end is _End.HOMELESS:
         _log.error("the state folder %s is gone or was replaced; waiting for it", paths.state)
         if not await _back(paths, stop):
             return True
+        try:
+            end = await _serve_once(paths, stop)
+        except (OSError, ServiceError) as error:
+            _log.error("the state folder cannot be used: %s", error)
+            await asyncio.sleep(WATCH_PERIOD_S)
+    return end is _End.STOPPED
+
+
+class _End(Enum):
+    """How a service ended: told to, its state folder gone, or another service there before it."""
+
+    STOPPED = "stopped"
+    HOMELESS = "homeless"
+    SECOND = "second"
+
+
+async def _serve_once(paths: Paths, stop: asyncio.Event) -> _End:
+    lock = ServiceLock.acquire(paths.service_lock)
+    if lock is None:
+        return _End.SECOND
+    try:
+        if await Service(paths, lock, ensure_endpoint(paths)).run(stop):
+            return _End.HOMELESS
+        _farewell(paths)
+        return _End.STOPPED
+    finally:
+        lock.release()
 
 
 def _farewell(paths: Paths) -> None:
