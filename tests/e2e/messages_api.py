@@ -7,7 +7,7 @@ own side questions (a title, a summary); they get a short text and move no step.
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -64,6 +64,8 @@ class MessagesApi:
     """A running server; ``requests`` are the bodies of ``/v1/messages``, oldest first."""
 
     steps: Sequence[Step]
+    # What a subagent does whose prompt contains the key: its conversation is one of its own.
+    subagents: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     requests: list[Json] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
 
@@ -103,11 +105,16 @@ class MessagesApi:
         """Return the server-sent events that answer one request."""
         self.requests.append(request)
         turn = sum(message["role"] == "assistant" for message in request["messages"])
-        step = self.steps[min(turn, len(self.steps) - 1)] if request.get("tools") else Text("ok")
+        steps = self._script(request)
+        step = steps[min(turn, len(steps) - 1)] if request.get("tools") else Text("ok")
         events = _events(step, turn, request["model"])
         return b"".join(
             f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
         )
+
+    def _script(self, request: Json) -> Sequence[Step]:
+        opening = json.dumps(request["messages"][0])
+        return next((steps for key, steps in self.subagents.items() if key in opening), self.steps)
 
 
 def _events(step: Step, turn: int, model: str) -> Iterator[Json]:
