@@ -45,7 +45,10 @@ def test_a_conversation(ours: Ours, sandbox: Sandbox) -> None:
 
     expected = {("hook", "PreToolUse"): 2, ("hook", "Stop"): 2, ("tool", ""): 2}
     assert wait_until(lambda: events().items() >= expected.items(), 5), events()
-    assert set(events()) <= {*expected, ("hook", "StatusLine")}
+    # The client sends its status line through the prefix too; it names no event and has no limit.
+    assert set(events()) <= {*expected, ("hook", "")}
+    lines = [run for run in ours.runs(session) if (run["mode"], run["event"]) == ("hook", "")]
+    assert {(run["command"], run["timeout_ms"]) for run in lines} == {(STATUS_LINE["command"], 0)}
 
 
 def test_escape_cancels_the_running_hook(ours: Ours, sandbox: Sandbox) -> None:
