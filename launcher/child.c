@@ -166,6 +166,7 @@ void run_job(struct job *job)
         give_back(&s);
         return;
     }
+    os_be_prompt();
     job->run->processes = 1;
     apply_limits(&s);
     begin_looks(&s);

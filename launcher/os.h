@@ -52,6 +52,10 @@ uint64_t os_private_bytes(const struct tree *tree);
 uint64_t os_exact_private_bytes(const struct tree *tree);
 void os_process_name(pid_t pid, char *name, size_t capacity);
 
+/* Asks for short turns on the processor, which come soon after waking. Not inherited by who is already
+ * our child. */
+void os_be_prompt(void);
+
 /* A descriptor that becomes readable when one of the (blocked) signals arrives, or -1. */
 int os_signal_fd(const sigset_t *signals);
 /* Takes the next signal off it, 0 if there is none. */

@@ -19,6 +19,7 @@
 #define FILE_MAX 4096
 #define PATH_ROOM 96
 #define FDS_MAX 4096
+#define SLICE_NS 100000 /* the shortest there is */
 
 /* --------------------------------------------------------------------------------- small files */
 
@@ -298,6 +299,23 @@ void os_process_name(pid_t pid, char *name, size_t capacity)
 }
 
 /* --------------------------------------------------------------------------------------- waiting */
+
+/* A task that asks for a shorter slice is scheduled earlier after it wakes, and needs no privilege for
+ * it (EEVDF, Linux 6.12; older kernels ignore it): at its limit a hook may keep every processor busy. */
+void os_be_prompt(void)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {.size = sizeof attributes};
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0 || attributes.policy != 0)
+        return;
+    attributes.runtime = SLICE_NS;
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
 
 int os_signal_fd(const sigset_t *signals)
 {

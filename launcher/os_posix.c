@@ -74,6 +74,10 @@ static void note_signal(int signal)
     errno = before;
 }
 
+void os_be_prompt(void)
+{
+}
+
 int os_signal_fd(const sigset_t *signals)
 {
     struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
