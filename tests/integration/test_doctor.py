@@ -170,3 +170,40 @@ def test_no_interpreter_of_the_project_is_started(
     measured = measure_starts(["node", "ruby", "sh"], sandbox.project)
     assert measured.keys() == {"sh"}
     assert not trap.exists()
+
+
+def prefixed(path: Path, prefix: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"env": {"CLAUDE_CODE_SHELL_PREFIX": prefix}}))
+
+
+def finding(capsys: Capture, code: str) -> Json:
+    (found,) = [one for one in doctor(capsys)[2] if one["code"] == code]
+    return found
+
+
+def test_a_prefix_that_wins_over_ours(sandbox: Sandbox, settings: Path, capsys: Capture) -> None:
+    assert main(["install"]) == 0
+    local = sandbox.project / ".claude/settings.local.json"
+    prefixed(local, "/usr/bin/nice")
+    found = finding(capsys, "prefix-overruled")
+    assert found["file"] == str(local)
+    assert "not called" in found["message"]
+    assert "install --scope local" in found["remedy"]
+    assert main(["install", "--scope", "local"]) == 0
+    assert codes(doctor(capsys)[2]) == set()
+    prefixed(local, "")
+    assert "is empty in" in finding(capsys, "prefix-overruled")["message"]
+
+
+def test_a_prefix_that_ours_does_not_call(
+    sandbox: Sandbox, settings: Path, capsys: Capture
+) -> None:
+    assert main(["install", "--scope", "local"]) == 0
+    assert codes(doctor(capsys)[2]) == set()
+    prefixed(settings, "/usr/bin/nice")
+    found = finding(capsys, "prefix-not-chained")
+    assert found["file"] == str(settings)
+    assert "install --scope local" in found["remedy"]
+    assert main(["install", "--scope", "local"]) == 0
+    assert codes(doctor(capsys)[2]) == set()

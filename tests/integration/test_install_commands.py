@@ -316,3 +316,93 @@ def test_another_contract_replaces_what_the_last_one_wrote(
     assert env_in(settings)["CLAUDE_AUTOCOMPACT_PCT_OVERRIDE"] == "84.61"
     assert call("uninstall")["status"] == "restored byte for byte"
     assert settings.read_text() == MINE
+
+
+WRAPPER = "/usr/bin/nice"
+
+
+def wrapped(path: Path) -> str:
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps({"env": {"CLAUDE_CODE_SHELL_PREFIX": WRAPPER}})
+    path.write_text(text)
+    return text
+
+
+@pytest.mark.parametrize("scope", ["project", "local"])
+def test_a_prefix_of_a_wider_scope_is_chained(
+    sandbox: Sandbox, call: Callable[..., Json], scope: str
+) -> None:
+    user = sandbox.home / ".claude/settings.json"
+    before = wrapped(user)
+    done = call("install", "--scope", scope)
+    path = Path(done["path"])
+    assert env_in(path)["BETTER_CLAUDE_PREFIX"] == WRAPPER
+    assert f"CLAUDE_CODE_SHELL_PREFIX={WRAPPER} was in force" in " ".join(done["notes"])
+    assert call("install", "--scope", scope)["status"] == "already installed"
+    assert call("uninstall", "--scope", scope)["status"] == "restored byte for byte"
+    assert not path.exists()
+    assert user.read_text() == before
+
+
+@pytest.mark.parametrize("scope", ["user", "project", "local"])
+def test_the_environments_prefix_is_chained(
+    call: Callable[..., Json], monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    monkeypatch.setenv("CLAUDE_CODE_SHELL_PREFIX", WRAPPER)
+    assert (
+        env_in(Path(call("install", "--scope", scope)["path"]))["BETTER_CLAUDE_PREFIX"] == WRAPPER
+    )
+
+
+def test_the_files_own_prefix_comes_before_a_wider_one(
+    sandbox: Sandbox, call: Callable[..., Json], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CODE_SHELL_PREFIX", "/from/the/environment")
+    before = wrapped(sandbox.project / ".claude/settings.local.json")
+    done = call("install", "--scope", "local")
+    assert env_in(Path(done["path"]))["BETTER_CLAUDE_PREFIX"] == WRAPPER
+    assert "was in force" not in " ".join(done["notes"])
+    call("uninstall", "--scope", "local")
+    assert Path(done["path"]).read_text() == before
+
+
+def test_a_prefix_below_an_installation_of_ours_is_chained_too(
+    sandbox: Sandbox, call: Callable[..., Json]
+) -> None:
+    """So that uninstalling the wider scope leaves the wrapper called."""
+    wrapped(sandbox.home / ".claude/settings.json")
+    call("install")
+    path = Path(call("install", "--scope", "local")["path"])
+    assert env_in(path)["BETTER_CLAUDE_PREFIX"] == WRAPPER
+    assert json.loads(path.read_text())["autoCompactWindow"] == 150_000
+
+
+def test_a_repositorys_prefix_is_chained_once_the_folder_is_trusted(
+    sandbox: Sandbox, call: Callable[..., Json]
+) -> None:
+    wrapped(sandbox.project / ".claude/settings.json")
+    done = call("install", "--scope", "local")
+    assert "BETTER_CLAUDE_PREFIX" not in env_in(Path(done["path"]))
+    assert "not trusted" in " ".join(done["notes"])
+    accepted = {"projects": {str(sandbox.project): {"hasTrustDialogAccepted": True}}}
+    (sandbox.home / ".claude.json").write_text(json.dumps(accepted))
+    call("install", "--scope", "local")
+    assert env_in(Path(done["path"]))["BETTER_CLAUDE_PREFIX"] == WRAPPER
+
+
+def test_a_stricter_window_of_a_wider_scope_is_not_loosened(
+    sandbox: Sandbox, settings: Path, call: Callable[..., Json]
+) -> None:
+    settings.write_text('{"autoCompactWindow": 110000}')
+    path = Path(call("install", "--scope", "local")["path"])
+    assert "autoCompactWindow" not in json.loads(path.read_text())
+
+
+def test_a_prefix_that_wins_over_ours_is_named(sandbox: Sandbox, call: Callable[..., Json]) -> None:
+    path = sandbox.project / ".claude/settings.local.json"
+    wrapped(path)
+    done = call("install")
+    assert "BETTER_CLAUDE_PREFIX" not in env_in(Path(done["path"]))
+    (note,) = [note for note in done["notes"] if str(path) in note]
+    assert "ours will not be called" in note
+    assert "--scope local" in note

@@ -1,7 +1,7 @@
 """The settings that one session has in force before ours come on top."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,11 @@ def settings_in_force(
     environ: Mapping[str, str],
     *,
     folder_is_trusted: bool,
+    look: Callable[[Path], dict[str, Any]] = look_at_settings,
 ) -> InForce:
     """Read what a session sees: user below project below local, an administrator's beside them.
 
+    ``look`` reads one of the first three; raises SettingsError for what it cannot understand.
     A file that cannot be understood is left out, as the client leaves it out, and named in the
     notes. A repository's telemetry variables are left out because the client ignores them (seen),
     and its prefix as long as nobody trusted the folder: ours would put it in force too early.
@@ -54,14 +56,44 @@ def settings_in_force(
         "env": {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
     }
     for scope in sorted(scopes, key=list(Scope).index):
-        found = _look(places.settings(scope), notes)
+        found = _look(look, places.settings(scope), notes)
         if scope is not Scope.USER:
             found = _without_what_a_repository_may_not(found, folder_is_trusted, notes)
         settings = merge_settings(settings, found)
     managed: dict[str, Any] = {}
     for path in places.managed_files():
-        managed = merge_settings(managed, _look(path, notes))
+        managed = merge_settings(managed, _look(look_at_settings, path, notes))
     return InForce(settings, managed, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class StatedPrefix:
+    """A settings file that sets a prefix; ``scope`` is None where it is an administrator's.
+
+    ``chained`` is what our launcher is told to call inside itself, by this file or one below it.
+    """
+
+    path: Path
+    scope: Scope | None
+    prefix: str
+    chained: str = ""
+
+
+def stated_prefixes(places: Places) -> list[StatedPrefix]:
+    """Return every prefix that a settings file sets, the one that is in force last.
+
+    A file that cannot be understood sets none, as the client leaves it out.
+    """
+    files: list[tuple[Path, Scope | None]] = [(places.settings(scope), scope) for scope in Scope]
+    files += [(path, None) for path in places.managed_files()]
+    stated = []
+    chained = ""
+    for path, scope in files:
+        env = environment_of(_look(look_at_settings, path, []))
+        chained = env.get(EARLIER_PREFIX, chained)
+        if PREFIX in env:
+            stated.append(StatedPrefix(path, scope, env[PREFIX].strip(), chained))
+    return stated
 
 
 def is_trusted(places: Places) -> bool:
@@ -75,9 +107,9 @@ def is_trusted(places: Places) -> bool:
         return False
 
 
-def _look(path: Path, notes: list[str]) -> dict[str, Any]:
+def _look(look: Callable[[Path], dict[str, Any]], path: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        return look_at_settings(path)
+        return look(path)
     except SettingsError as error:
         notes.append(f"{error.message}; the client leaves it out, and so do we")
         return {}

@@ -10,6 +10,7 @@ import msgspec
 
 from better_claude.claude.jsontext import drop, parse_object, put, put_text, value_text
 from better_claude.claude.places import Scope
+from better_claude.claude.settings import look_at_file
 from better_claude.errors import SettingsError
 from better_claude.model import fnv1a64
 
@@ -92,6 +93,15 @@ def without_ours(file_text: str, content: bytes | None, stored: StoredInstallati
     if content == stored.original:
         return file_text
     return take_out(file_text, stored.record.changes)[0]
+
+
+def settings_before_us(installs: Path, path: Path) -> dict[str, Any]:
+    """Return a file's settings as they would be without us, as far as that is recorded.
+
+    Raises SettingsError if the file exists and cannot be understood.
+    """
+    file = look_at_file(path)
+    return parse_object(without_ours(file.text, file.content, load(installs, path)))
 
 
 def is_empty(text: str) -> bool:

@@ -51,6 +51,11 @@ class Overlay:
     forward: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def chained_prefix(self) -> str:
+        """The prefix that is called inside ours, empty for none."""
+        return str(self.members.get(("env", EARLIER_PREFIX), ""))
+
     def as_settings(self) -> dict[str, Any]:
         """Return the members as one settings document, for ``--settings``."""
         document: dict[str, Any] = {}

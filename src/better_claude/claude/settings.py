@@ -60,11 +60,18 @@ def look_at_settings(path: Path) -> dict[str, Any]:
 
     Raises SettingsError if it exists and cannot be understood.
     """
-    content = _content(path, path.resolve(), to_change=False)
+    return look_at_file(path).data
+
+
+def look_at_file(path: Path) -> SettingsFile:
+    """Return a file with its text without a wish to change it; raises as `look_at_settings`."""
+    target = path.resolve()
+    content = _content(path, target, to_change=False)
     if content is None or not content.strip():
-        return {}
+        return SettingsFile(path, target, content, "{}\n", {})
     try:
-        return parse_object(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        return SettingsFile(path, target, content, text, parse_object(text))
     except UnicodeDecodeError as error:
         raise SettingsError("settings-broken", f"{path} is not UTF-8", "Mend the file.") from error
     except JsonTextError as error:

@@ -14,17 +14,12 @@ import msgspec
 from better_claude.act.policy import replace_file
 from better_claude.claude.diagnosis import Finding, Setting, Severity, diagnose, start_of
 from better_claude.claude.exec_form import unwrap, wrap
-from better_claude.claude.in_force import settings_in_force
+from better_claude.claude.in_force import StatedPrefix, stated_prefixes
 from better_claude.claude.installation import identity
 from better_claude.claude.inventory import Hook, Inventory, take_inventory
 from better_claude.claude.overlay import PREFIX, is_launcher
 from better_claude.claude.places import Places, Scope
-from better_claude.claude.settings import (
-    SettingsFile,
-    environment_of,
-    read_settings,
-    write_settings,
-)
+from better_claude.claude.settings import SettingsFile, read_settings, write_settings
 from better_claude.claude.startup import measure_starts
 from better_claude.commands.groundwork import check_launcher_path, lay_ground
 from better_claude.commands.install import diff_lines
@@ -126,23 +121,54 @@ def _limits(contract: Contract, hook: Hook) -> Limits:
     return Limits(waited_ms, limits.memory_bytes, limits.enforcement)
 
 
-def _installation(paths: Paths, places: Places) -> list[Finding]:
-    found = settings_in_force(places, Scope, {}, folder_is_trusted=True)
-    prefix = environment_of({**found.settings, **found.managed}).get(PREFIX, "").strip()
-    if not prefix:
-        return [
-            Finding(
-                Severity.INFO,
-                "not-installed",
-                "no settings file has our prefix: hooks are neither measured nor limited.",
-                "better-claude run -- claude, for one session; better-claude install, for all.",
-            )
-        ]
-    if not is_launcher(prefix) and prefix != str(paths.launcher):
-        message = f"{PREFIX} is {prefix}: not ours, so hooks are neither measured nor limited."
-        remedy = "better-claude install keeps it and calls it inside ours."
-        return [Finding(Severity.WARNING, "prefix-foreign", message, remedy)]
-    return [*_launcher(Path(prefix), paths), *_service(paths)]
+def _installation(paths: Paths, places: Places) -> Iterator[Finding]:
+    stated = stated_prefixes(places)
+    if not any(one.prefix for one in stated):
+        yield Finding(
+            Severity.INFO,
+            "not-installed",
+            "no settings file has our prefix: hooks are neither measured nor limited.",
+            "better-claude run -- claude, for one session; better-claude install, for all.",
+        )
+        return
+    *overruled, winner = stated
+    if is_launcher(winner.prefix) or winner.prefix == str(paths.launcher):
+        yield from _launcher(Path(winner.prefix), paths)
+        yield from _service(paths)
+        yield from _not_chained(winner, overruled)
+    else:
+        yield _foreign(winner, any(is_launcher(one.prefix) for one in overruled))
+
+
+def _foreign(winner: StatedPrefix, is_installed: bool) -> Finding:
+    """Say who keeps ours from being called, and what can be done about it."""
+    effect = "not ours, so hooks are neither measured nor limited."
+    if is_installed:
+        effect = "it wins over ours, which is not called: hooks are neither measured nor limited."
+    remedy = "Only an administrator can change it."
+    if winner.scope is not None:
+        remedy = f"better-claude install --scope {winner.scope} keeps it and calls it inside ours."
+    return Finding(
+        Severity.WARNING,
+        "prefix-overruled" if is_installed else "prefix-foreign",
+        f"{PREFIX} is {winner.prefix or 'empty'} in {winner.path}: {effect}",
+        remedy,
+        file=str(winner.path),
+    )
+
+
+def _not_chained(ours: StatedPrefix, overruled: Sequence[StatedPrefix]) -> Iterator[Finding]:
+    """Find the prefix that would be in force without ours, if ours does not call it."""
+    theirs = [one for one in overruled if one.prefix and not is_launcher(one.prefix)]
+    if ours.scope is not None and theirs and not ours.chained:
+        yield Finding(
+            Severity.WARNING,
+            "prefix-not-chained",
+            f"{theirs[-1].path} sets {PREFIX}={theirs[-1].prefix}, which ours in {ours.path}"
+            " overrules and does not call.",
+            f"better-claude install --scope {ours.scope} calls it inside ours.",
+            file=str(theirs[-1].path),
+        )
 
 
 def _launcher(prefix: Path, paths: Paths) -> Iterator[Finding]:

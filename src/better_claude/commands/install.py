@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from better_claude import __version__
 from better_claude.act.policy import publish_policy, replace_file
 from better_claude.claude.exec_form import unwrap, wrap, wrapped_places
+from better_claude.claude.in_force import InForce, is_trusted, settings_in_force, stated_prefixes
 from better_claude.claude.installation import (
     Change,
     Installation,
@@ -23,18 +23,26 @@ from better_claude.claude.installation import (
     load,
     merge,
     save,
+    settings_before_us,
     take_out,
     values,
     without_ours,
 )
 from better_claude.claude.inventory import take_inventory
+from better_claude.claude.invocation import merge_settings
 from better_claude.claude.jsontext import parse_object
-from better_claude.claude.overlay import PREFIX, Overlay, Terms, earlier_prefix, overlay
+from better_claude.claude.overlay import (
+    EARLIER_PREFIX,
+    PREFIX,
+    Overlay,
+    Terms,
+    is_launcher,
+    overlay,
+)
 from better_claude.claude.places import Places, Scope
 from better_claude.claude.settings import (
     SettingsFile,
     environment_of,
-    look_at_settings,
     read_settings,
     write_settings,
 )
@@ -175,11 +183,18 @@ def make_plan(paths: Paths, places: Places, scope: Scope, terms: Terms) -> Plan:
         base = without_ours(plain, _bytes(file, plain), stored)
     if scope is Scope.PROJECT:
         terms = Terms(terms.launcher, terms.context)
-    settings = parse_object(base)
-    ours = overlay(settings, terms, dict(os.environ))
+    own = parse_object(base)
+    below = _below(paths, places, scope)
+    ours = overlay(merge_settings(below.settings, own), terms, os.environ)
     text, changes = merge(base, ours.members)
     token = terms.receiver.token if terms.receiver else ""
-    notes = (*ours.notes, *_scope_notes(scope, paths), *_other_prefixes(places, scope, paths))
+    chained = "" if PREFIX in environment_of(own) else ours.chained_prefix
+    notes = (
+        *below.notes,
+        *ours.notes,
+        *_scope_notes(scope, paths),
+        *_prefix_notes(places, scope, chained),
+    )
     return Plan(
         file=file,
         scope=scope,
@@ -227,34 +242,39 @@ def _scope_notes(scope: Scope, paths: Paths) -> Iterator[str]:
         )
 
 
-def _other_prefixes(places: Places, scope: Scope, paths: Paths) -> Iterator[str]:
-    """Yield who else sets a prefix: above us it wins, below us it is not chained."""
+def _below(paths: Paths, places: Places, scope: Scope) -> InForce:
+    """Return what would be in force without us and without this file, which overrules it.
+
+    Of the environment only the prefix: what else a session of ours has there may be our own.
+    """
     order = list(Scope)
-    if earlier_prefix(os.environ, paths.launcher):
+    return settings_in_force(
+        places,
+        order[: order.index(scope)],
+        {name: os.environ[name] for name in (PREFIX,) if name in os.environ},
+        folder_is_trusted=is_trusted(places),
+        look=lambda path: settings_before_us(paths.installs, path),
+    )
+
+
+def _prefix_notes(places: Places, scope: Scope, chained: str) -> Iterator[str]:
+    """Yield which prefix from below is called inside ours, and which above is called instead."""
+    order = list(Scope)
+    if chained:
         yield (
-            f"Your environment sets {PREFIX}={os.environ[PREFIX]}, which no settings file chains:"
-            f" it is overruled. To keep it, write it into {places.settings(scope)} first."
+            f"{PREFIX}={chained} was in force here from elsewhere. It is called inside ours:"
+            f" this file names it in {EARLIER_PREFIX}."
         )
-    for other in order:
-        path = places.settings(other)
-        try:
-            prefix = earlier_prefix(environment_of(look_at_settings(path)), paths.launcher)
-        except SettingsError:
+    for one in stated_prefixes(places):
+        if is_launcher(one.prefix):
             continue
-        if prefix and other is not scope:
-            wins = order.index(other) > order.index(scope)
-            outcome = "wins here: install there as well" if wins else "is overruled and not chained"
-            yield f"{path} sets {PREFIX}={prefix}, which {outcome}."
-    for path in places.managed_files():
-        if PREFIX in environment_of(_or_empty(path)):
-            yield f"{path} sets {PREFIX}: it wins, and nothing will be measured."
-
-
-def _or_empty(path: Path) -> dict[str, Any]:
-    try:
-        return look_at_settings(path)
-    except SettingsError:
-        return {}
+        if one.scope is None:
+            yield f"{one.path} sets {PREFIX}, which wins: ours will not be called anywhere."
+        elif order.index(one.scope) > order.index(scope):
+            yield (
+                f"{one.path} sets {PREFIX}={one.prefix}, which wins: ours will not be called here."
+                f" To call it inside ours: better-claude install --scope {one.scope}"
+            )
 
 
 def _tell_plan(

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from tests.sandbox import Sandbox
 
-from better_claude.claude.in_force import InForce, is_trusted, settings_in_force
+from better_claude.claude.in_force import (
+    InForce,
+    StatedPrefix,
+    is_trusted,
+    settings_in_force,
+    stated_prefixes,
+)
 from better_claude.claude.places import Places, Scope
 
 PREFIX = "CLAUDE_CODE_SHELL_PREFIX"
@@ -79,3 +85,28 @@ def test_trust_is_the_clients_word(places: Places) -> None:
     assert is_trusted(places)
     write(places.client_state, {"projects": {str(places.project / "below"): accepted}})
     assert not is_trusted(places)
+
+
+def test_prefixes_are_told_in_the_order_in_which_they_win(places: Places) -> None:
+    assert stated_prefixes(places) == []
+    user, local = places.settings(Scope.USER), places.settings(Scope.LOCAL)
+    managed = places.managed / "managed-settings.json"
+    write(managed, {"env": {PREFIX: ""}})
+    write(local, {"env": {PREFIX: " l "}})
+    write(places.settings(Scope.PROJECT), "{broken")
+    write(user, {"env": {PREFIX: "u", "BETTER_CLAUDE_PREFIX": "x"}})
+    assert stated_prefixes(places) == [
+        StatedPrefix(user, Scope.USER, "u", "x"),
+        StatedPrefix(local, Scope.LOCAL, "l", "x"),
+        StatedPrefix(managed, None, "", "x"),
+    ]
+
+
+def test_another_way_to_look_is_used_for_all_that_a_person_may_change(places: Places) -> None:
+    for scope in Scope:
+        write(places.settings(scope), {"env": {PREFIX: scope.value}})
+    chosen = [Scope.USER, Scope.PROJECT]
+    found = settings_in_force(
+        places, chosen, {}, folder_is_trusted=True, look=lambda path: {"env": {path.name: "seen"}}
+    )
+    assert found.settings["env"] == {"settings.json": "seen"}
