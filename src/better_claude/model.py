@@ -225,7 +225,8 @@ class MetricPoint(msgspec.Struct, frozen=True):
 class SessionSample(msgspec.Struct, frozen=True):
     """One look at a Claude Code process and everything below it.
 
-    CPU and I/O are totals since the process tree was first seen; -1 where the kernel does not tell.
+    CPU and I/O are totals that never fall, since the client began, or, after a restart of the
+    service, since that; -1 where the kernel does not tell.
     """
 
     time_ns: int

@@ -185,17 +185,14 @@ def test_other_peoples_connections_do_not_count(client: Client) -> None:
                 assert sampled(sampler).net_received_bytes == 0
 
 
-def test_a_client_that_was_there_before_counts_from_the_first_look(client: Client) -> None:
+def test_a_client_that_was_sampled_before_counts_from_the_first_look(client: Client) -> None:
     client.does("burn(0.3)")
-    code = (
-        "import sys; from better_claude.collect.sampler import SessionSampler\n"
-        "s = SessionSampler(); s.note('s1', int(sys.argv[1]), 0); print(s.look(1)[0].cpu_ns)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(client.pid)], capture_output=True, check=True, text=True
-    )
-    assert int(done.stdout) <= 20_000_000
-    assert sampled(watching(client)).cpu_ns >= 250_000_000
+    again = SessionSampler()
+    again.note("s1", client.pid, 0, sampled=True)
+    assert sampled(again).cpu_ns <= 20_000_000
+    client.does("burn(0.2)")
+    assert 180_000_000 <= sampled(again).cpu_ns <= 300_000_000
+    assert sampled(watching(client)).cpu_ns >= 450_000_000
 
 
 def test_the_end_of_a_client_is_told_once(client: Client) -> None:

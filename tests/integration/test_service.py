@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ from better_claude.collect.otlp.entries import Encoding, Signal
 from better_claude.service.lock import lock_owner
 from better_claude.service.state import ServiceState, service_state
 from better_claude.store.reader import open_reader
-from better_claude.store.views import RunFilter
+from better_claude.store.views import RunFilter, SessionSummary
 
 LOGS = logs(event("user_prompt", 1, {"prompt_length": 3}))
 
@@ -334,23 +335,47 @@ def test_a_projects_contract_that_is_no_file_hangs_nobody(service: Service) -> N
     wait_until(lambda: b"Stop timeout_ms=123 " in service.paths.policy.read_bytes())
 
 
-def test_sessions_are_sampled_as_long_as_their_client_lives(service: Service) -> None:
-    client = subprocess.Popen(
-        [sys.executable, "-c", "x = bytearray(b'x' * (32 << 20)); input()"],
-        stdin=subprocess.PIPE,
-        env=service.sandbox.environ(),
-    )
+BURN = """
+import time
+held = bytearray(b'x' * (32 << 20))
+while time.process_time() < 0.5:
+    pass
+input()
+"""
+
+
+@contextmanager
+def a_client(service: Service) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a stand-in for a client that uses half a second of CPU, and tell the service of it."""
+    client = subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE)
+    run = fresh_run(1, claude_pid=client.pid, start_ns=time.time_ns())
+    append(service.paths.spools[0], [run])
     try:
-        now_ns = time.time_ns()
-        append(service.paths.spools[0], [fresh_run(1, claude_pid=client.pid, start_ns=now_ns)])
-
-        def peak() -> int:
-            with open_reader(service.paths.store) as store:
-                return max(one.anon_peak_bytes for one in store.sessions(RunFilter()))
-
-        wait_until(lambda: service.runs() and peak() >= 32 << 20, 3.0)
+        yield client
     finally:
         client.communicate(b"\n")
+
+
+def test_sessions_are_sampled_over_a_restart_and_their_end_is_told(service: Service) -> None:
+    with a_client(service):
+        wait_until(lambda: service.runs() and the_session(service).anon_peak_bytes >= 32 << 20, 3.0)
+        # The kernel counts in ticks.
+        wait_until(lambda: the_session(service).cpu_ns >= 450_000_000, 5.0)
+        # The next service goes on counting where the last one stopped, and counts nothing twice.
+        service.kill()
+        assert better_claude(service.sandbox, "up").returncode == 0
+        before_ns = the_session(service).last_ns
+        wait_until(lambda: the_session(service).last_ns > before_ns, 5.0)
+        assert 450_000_000 <= the_session(service).cpu_ns <= 650_000_000
+    ended_ns = time.time_ns()
+    wait_until(lambda: the_session(service).last_ns >= ended_ns, 5.0)
+
+
+def the_session(service: Service) -> SessionSummary:
+    """Return the only session that the store knows."""
+    with open_reader(service.paths.store) as store:
+        (found,) = store.sessions(RunFilter())
+        return found
 
 
 def test_the_unit_for_systemd(sandbox: Sandbox) -> None:

@@ -33,15 +33,12 @@ class _Client:
 class SessionSampler:
     """Know which clients live, and look at their trees.
 
-    A client that is younger than this process has never been looked at by anybody, so its totals
-    count from its own start. One that was there before counts from the first look, because an
-    earlier service may have stored what came before.
+    A client that nobody has looked at counts from its own start. One that an earlier service has
+    sampled counts from the first look, because what came before is in the store.
     """
 
     def __init__(self) -> None:
         self._clients: dict[int, _Client] = {}
-        own = proc.read_stat(os.getpid())
-        self._own_ticks = own.ticks if own is not None else 0
         self._network = proc.network_namespace("self")
 
     def __len__(self) -> int:
@@ -51,10 +48,11 @@ class SessionSampler:
         """Tell whether this client is being looked at."""
         return claude_pid in self._clients
 
-    def note(self, session: str, claude_pid: int, age_ns: int) -> None:
+    def note(self, session: str, claude_pid: int, age_ns: int, sampled: bool = False) -> None:
         """Take note that ``claude_pid`` was the client of ``session`` ``age_ns`` ago.
 
-        Without effect if that process has ended since and its id belongs to a younger one.
+        ``sampled`` tells that the store has samples of it. Without effect if that process has
+        ended since and its id belongs to a younger one.
         """
         known = self._clients.get(claude_pid)
         if known is not None:
@@ -70,7 +68,7 @@ class SessionSampler:
             or proc.age_ns(stat.ticks) < age_ns - _SLACK_NS
         ):
             return
-        self._clients[claude_pid] = self._meet(session, stat)
+        self._clients[claude_pid] = self._meet(session, stat, sampled)
 
     def look(self, now_ns: int) -> list[SessionSample | ClientEvent]:
         """Return a sample of each client that lives, ``client_gone`` for each that has ended."""
@@ -86,7 +84,7 @@ class SessionSampler:
                 found.append(_gone(client, now_ns))
         return found
 
-    def _meet(self, session: str, stat: proc.Stat) -> _Client:
+    def _meet(self, session: str, stat: proc.Stat, sampled: bool) -> _Client:
         client = _Client(
             pid=stat.pid,
             ticks=stat.ticks,
@@ -94,7 +92,7 @@ class SessionSampler:
             same_network=proc.network_namespace(stat.pid) == self._network,
             before={},
         )
-        if stat.ticks < self._own_ticks:
+        if sampled:
             pids = proc.tree(stat.pid)
             client.before = dict(_usages(pids, {}))
             client.traffic = _held(pids, tcp_traffic() or {}) or {}

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -42,6 +43,15 @@ _RECENT_NS = 24 * 3600 * 1_000_000_000
 HOMELESS_S = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """Where a client was seen last; ``sampled`` if the store has samples of it already."""
+
+    session: str
+    seen_ns: int
+    sampled: bool = False
+
+
 class Service:
     """All stages of one service, over one state folder that is there."""
 
@@ -55,7 +65,7 @@ class Service:
         self._contracts = ContractWatch(paths)
         self._recorder = Recorder(paths, self._clock, self._listen)
         self._sampler = SessionSampler()
-        self._clients: dict[int, tuple[str, int]] = {}
+        self._clients: dict[int, _Sight] = {}
         self._reaper = Reaper(self._recorder, self._health, self._clock, self._grace_s)
         self._forwarder = Forwarder(paths.state / FORWARD_FILE, endpoint.port, self._health)
         self._receiver = Receiver(
@@ -117,7 +127,8 @@ class Service:
     async def _remember(self) -> None:
         now_ns = self._clock.wall_ns()
         for session in await self._recorder.recent_sessions(now_ns - _RECENT_NS):
-            self._note_client(session.session, session.claude_pid, session.last_ns)
+            sampled = session.cpu_ns >= 0
+            self._note_client(session.claude_pid, _Sight(session.session, session.last_ns, sampled))
             self._contracts.notice([session.project])
         self._reaper.notice(await self._recorder.running())
 
@@ -128,13 +139,15 @@ class Service:
         if self._contracts.notice(run.project for run in runs):
             self._contract_stage.wake.set()
         for run in runs:
-            self._note_client(run.session, run.claude_pid, run.start_ns)
+            self._note_client(run.claude_pid, _Sight(run.session, run.start_ns))
 
-    def _note_client(self, session: str, claude_pid: int, seen_ns: int) -> None:
-        if claude_pid > 0 and session:
-            if not self._sampler.knows(claude_pid):
-                self._sampler_stage.wake.set()
-            self._clients[claude_pid] = (session, seen_ns)
+    def _note_client(self, claude_pid: int, sight: "_Sight") -> None:
+        if claude_pid <= 0 or not sight.session:
+            return
+        if not self._sampler.knows(claude_pid):
+            self._sampler_stage.wake.set()
+        before = self._clients.get(claude_pid)
+        self._clients[claude_pid] = replace(sight, sampled=before.sampled) if before else sight
 
     async def _sample(self) -> None:
         clients, self._clients = self._clients, {}
@@ -143,9 +156,9 @@ class Service:
         now_ns = self._clock.wall_ns()
         await self._recorder.store(await asyncio.to_thread(self._look, clients, now_ns))
 
-    def _look(self, clients: dict[int, tuple[str, int]], now_ns: int) -> Sequence[Record]:
-        for pid, (session, seen_ns) in clients.items():
-            self._sampler.note(session, pid, now_ns - seen_ns)
+    def _look(self, clients: "dict[int, _Sight]", now_ns: int) -> Sequence[Record]:
+        for pid, sight in clients.items():
+            self._sampler.note(sight.session, pid, now_ns - sight.seen_ns, sight.sampled)
         return self._sampler.look(now_ns)
 
     async def _listen_tcp(self) -> None:

@@ -150,7 +150,6 @@ def test_other_events_keep_names_and_numbers(encoding: Encoding) -> None:
     record = one_log(encoding, "hook_execution_complete", own)
     assert isinstance(record, ClientEvent)
     assert record.attributes == {
-        "terminal.type": "tmux",
         "hook_event": "PreToolUse",
         "hook_name": "PreToolUse:Bash",
         "num_hooks": 3,
@@ -212,7 +211,7 @@ def test_metric_points(encoding: Encoding) -> None:
     assert isinstance(point, MetricPoint)
     assert (point.time_ns, point.session, point.name) == (TIME_NS, SESSION, "token.usage")
     assert point.value == 120.0
-    assert point.attributes == {"terminal.type": "tmux", "type": "input", "model": "m"}
+    assert point.attributes == {"type": "input", "model": "m"}
     assert isinstance(decoded.records[1], MetricPoint)
     assert decoded.records[1].value == 7.0
 

@@ -43,7 +43,6 @@ NAMES = frozenset(
         "event_type",
         "start_type",
         "effort",
-        "terminal.type",
         "skill.name",
         "plugin.name",
     }
