@@ -56,6 +56,11 @@ class Paths:
         return self.state / "policy"
 
     @property
+    def projects(self) -> Path:
+        """The folders of projects whose contracts the policy holds, one a line."""
+        return self.state / "projects"
+
+    @property
     def store(self) -> Path:
         """The SQLite database."""
         return self.state / "store.db"

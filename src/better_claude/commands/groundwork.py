@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from better_claude.act.policy import publish_policy, replace_file
+from better_claude.act.projects import note_project
 from better_claude.claude.inventory import background_commands, take_inventory
 from better_claude.claude.overlay import ContextTerms, Terms
 from better_claude.claude.places import Places
@@ -42,15 +44,25 @@ def lay_ground(paths: Paths, contract: Contract) -> None:
     check_launcher_path(paths)
     try:
         install_launcher(paths)
+        note_project(paths, Path.cwd())
         if not paths.policy.exists() or not service_state(paths).running:
-            background = background_commands(take_inventory(Places.from_environment()))
-            publish_policy(paths, contract, background=background)
+            _publish(paths, contract)
     except OSError as error:
         raise BetterClaudeError(
             "state-folder",
             f"the state folder {paths.state} cannot be used: {error.strerror or error}",
             "Give it to yourself, make room, or name another one in BETTER_CLAUDE_STATE.",
         ) from error
+
+
+def _publish(paths: Paths, contract: Contract) -> None:
+    """Write the policy for this folder; the service, once it runs, adds all others."""
+    project = Path.cwd()
+    projects = {}
+    with suppress(ContractError):
+        projects[str(project)] = load_contract(paths.contract, project)
+    background = background_commands(take_inventory(Places.from_environment(project)))
+    publish_policy(paths, contract, projects, background)
 
 
 def receiver_of(paths: Paths) -> Receiver:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from better_claude.act.policy import MAXIMUM_PROJECTS, publish_policy
+from better_claude.act.projects import noted_projects
 from better_claude.claude.inventory import background_commands, take_inventory
 from better_claude.claude.places import Places, Scope
 from better_claude.contract import Contract, load_contract
@@ -32,6 +33,7 @@ class ContractWatch:
         self._paths = paths
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="contracts")
         self._known: dict[str, None] = {}
+        self._noted: _Mark = None
         self._marks: tuple[dict[str, _Mark], dict[str, tuple[_Mark, ...]]] | None = None
         self._user: Contract | None = None
         self._projects: dict[str, Contract] = {}
@@ -55,6 +57,10 @@ class ContractWatch:
         Raises ContractError for the first file that cannot be understood, after everything else
         was published, and OSError if the policy cannot be written.
         """
+        noted = _mark(self._paths.projects)
+        if noted != self._noted:
+            self._noted = noted
+            self.notice(reversed(noted_projects(self._paths)))
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._look, list(self._known))
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from better_claude.act.policy import project_key
+from better_claude.act.projects import note_project, noted_projects
 from better_claude.claude.inventory import background_commands, take_inventory
 from better_claude.claude.places import Places
 from better_claude.errors import ContractError
@@ -81,3 +83,27 @@ def test_a_command_that_is_also_waited_for_is_no_background_hook(tmp_path: Path)
     )
     inventory = take_inventory(Places(tmp_path, tmp_path / ".config", tmp_path, tmp_path / "none"))
     assert background_commands(inventory) == {"wakes.sh"}
+
+
+async def test_a_noted_project_is_in_force_before_its_first_hook(
+    paths: Paths, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    contract = project / ".better-claude/contract.toml"
+    contract.parent.mkdir(parents=True)
+    contract.write_text('[hook_timeouts]\nStop = "70ms"\n')
+    watch = ContractWatch(paths)
+    await watch.look()
+    note_project(paths, project)
+    await watch.look()
+    line = f"event {project_key(str(project))} Stop timeout_ms=70 "
+    assert line in paths.policy.read_text()
+    watch.close()
+
+
+def test_projects_are_noted_once_and_read_with_care(paths: Paths, tmp_path: Path) -> None:
+    for name in ("a", "b", "a", "c\nd"):
+        note_project(paths, tmp_path / name)
+    with paths.projects.open("ab") as file:
+        file.write(b"relative\n\xff\n/odd\xff\n\n")
+    assert noted_projects(paths) == [str(tmp_path / "a"), str(tmp_path / "b"), "/odd\udcff"]
