@@ -13,6 +13,8 @@
 /* More than this cannot lie in a stream's kernel buffers when its writer has ended. */
 #define DRAIN_MAX ((uint64_t)1 << 20)
 
+#define WAIT_MAX_NS (3600 * 1000 * MS)
+
 static char stdin_buffer[RELAY_MAX], stderr_buffer[RELAY_MAX], stdout_buffer[HELD_MAX];
 
 static bool same_file(int first, int second)
@@ -182,7 +184,10 @@ static int64_t time_to_next(const struct supervision *s)
     if (s->phase == STOPPING && s->grace_ends_ns < next)
         next = s->grace_ends_ns;
     uint64_t now_ns = monotonic_ns();
-    return next == NEVER ? INT64_MAX : next > now_ns ? (int64_t)(next - now_ns) : 0;
+    if (next <= now_ns)
+        return 0;
+    /* A policy may name times that no clock reaches. */
+    return next - now_ns < WAIT_MAX_NS ? (int64_t)(next - now_ns) : (int64_t)WAIT_MAX_NS;
 }
 
 void wait_for_news(struct supervision *s)
