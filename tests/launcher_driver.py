@@ -268,7 +268,7 @@ class Client:
             return running.finish(event() if stdin is None else stdin)
 
     def tool_environment(self, **more: str) -> dict[str, str]:
-        return self.environment(CLAUDE_PROJECT_DIR="", AI_AGENT="agent", **more)
+        return self.environment(**{"CLAUDE_PROJECT_DIR": "", "AI_AGENT": "agent", **more})
 
     def server_environment(self, **more: str) -> dict[str, str]:
         return self.environment(CLAUDE_PID="", CLAUDE_CODE_CHILD_SESSION="", **more)

@@ -25,6 +25,7 @@ from tests.launcher_driver import (
     processes,
     survivors,
     wait_until,
+    write_policy,
 )
 
 from better_claude.model import Run, RunStart
@@ -274,6 +275,37 @@ def test_narrower_statements(client: Client, statement: str) -> None:
     check_stopped(client, client.hook(command), 180)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "hook {project} {key} timeout_ms=60000 memory_bytes=99999999999 mode=observe",
+        "match {project} * timeout_ms=60000 memory_bytes=99999999999 mode=observe",
+    ],
+)
+def test_project_never_loosens_a_hook(client: Client, statement: str) -> None:
+    """A cloned repository is untrusted: its lines over hooks only tighten."""
+    command = "sleep 20; true"
+    text = statement.format(key=hook_key(command), project=hook_key(str(client.project)))
+    client.write_policy(limits(), text)
+    end = check_stopped(client, client.hook(command))
+    assert end.memory_limit_bytes == 50 * MB
+
+
+def test_hook_that_says_it_is_async_gets_the_background_limit(client: Client) -> None:
+    """The client reads that line and goes on; the hook may take longer, and its line streams."""
+    write_policy(
+        client.state / "policy", "global grace_ms=100 autostart=0 background_ms=900", limits()
+    )
+    command = """echo '{"async":true}'; sleep 0.5; echo more; sleep 20"""
+    with client.start_hook(command) as running:
+        assert running.stdout is not None
+        running.stdout.settimeout(0.25)
+        assert running.stdout.recv(100) == b'{"async":true}\n'
+        finished = running.finish(event())
+    assert (finished.status, finished.stdout) == (124, b"more\n")
+    assert (client.last().timeout_ms, client.last().outcome) == (900, "timeout")
+
+
 def test_statements_of_another_project_or_hook_do_not_count(client: Client) -> None:
     client.write_policy(
         limits("*", 60_000),
@@ -300,6 +332,13 @@ def test_hook_that_heeds_sigterm_cleans_up_and_is_not_killed(client: Client) -> 
     end = check_stopped(client, finished)
     assert (client.project / "trace").read_text() == "cleaned\n"
     assert end.stop_ns < 2_000_000_000
+
+
+def test_stopped_hook_is_woken_to_clean_up(client: Client) -> None:
+    client.write_policy(limits(), grace_ms=2000)
+    finished = client.hook("trap 'echo cleaned >trace; exit 0' TERM; kill -STOP $$; sleep 60")
+    check_stopped(client, finished)
+    assert (client.project / "trace").read_text() == "cleaned\n"
 
 
 @pytest.mark.parametrize("grace_ms", [50, 400])
@@ -523,6 +562,18 @@ def test_cancelled_before_the_event_arrived(client: Client) -> None:
         assert running.process.wait(timeout=10) == -signal.SIGTERM
     assert wait_until(lambda: client.spool().ends, 3)
     assert client.last().outcome == "cancelled"
+
+
+def test_cancelled_hook_loses_nothing_it_wrote(client: Client) -> None:
+    """Without us it would have been written at once; it still arrives."""
+    with client.start_hook("echo half; echo complaint >&2; touch wrote; sleep 60") as running:
+        assert wait_until((client.project / "wrote").exists)
+        running.cancel()
+        running.process.wait(timeout=10)
+        assert running.stdout is not None and running.stderr is not None
+        for stream, text in ((running.stdout, b"half\n"), (running.stderr, b"complaint\n")):
+            stream.settimeout(3)
+            assert stream.recv(100) == text
 
 
 def test_cancelled_while_it_is_being_stopped(client: Client, mark: str) -> None:

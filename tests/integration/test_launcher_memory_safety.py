@@ -117,13 +117,13 @@ def leave(client: Client) -> None:
 
 
 def disturb(client: Client) -> None:
-    """Texts at their worst, a policy of noise, no state folder, no descriptors, a full disk."""
+    """Texts at their worst, a policy of noise, no state folder, odd surroundings."""
     worst = '"\\\u00e9\x01' * 2000
     text = event(tool_name=worst, tool_use_id=worst, prompt_id=worst, agent_id=worst)
-    for stdin in (b"", b"{" * 5000, b'"\\ud800' * 900, text, b"\0" * 70_000, text * 30):
+    for stdin in (b"", b"{" * 5000, text, b"\0" * 70_000):
         client.hook("cat >/dev/null # " + "\u00e9\\\"'" * 700, stdin)
-        client.hook("true", stdin)
-    for noise in (b"", b"*" * 5000, bytes(range(256)) * 40, b"event - " + b"x" * 100_000):
+    client.hook("true", text * 30)
+    for noise in (b"*" * 5000, bytes(range(256)) * 40, b"event - " + b"x" * 100_000):
         (client.state / "policy").write_bytes(noise)
         client.hook("exit 3")
     client.write_policy(*(f"match - *[a-{n}* timeout_ms={n}" for n in range(1, 200)))

@@ -348,6 +348,17 @@ def test_tool_that_is_killed_leaves_as_the_bare_one(workshop: Client) -> None:
     assert workshop.last().outcome == "cancelled"
 
 
+def test_tool_is_known_by_its_text_where_a_project_is_named(workshop: Client) -> None:
+    """The user's own environment may name a project folder: a tool is no hook for that."""
+    workshop.write_policy(SHORT)
+    text = tool_command(workshop.state.parent, OUTLIVES)
+    argv = [workshop.prefix, text]
+    status, output, _ = run_tool(workshop, argv, CLAUDE_PROJECT_DIR=str(workshop.project))
+    assert (status, output) == (0, b"lived\n")
+    assert workshop.last().mode == Mode.TOOL
+    assert workshop.last().command == ""
+
+
 # --- servers ----------------------------------------------------------------------------------
 
 ECHO_SERVER = """
@@ -466,6 +477,16 @@ def test_launcher_started_by_hand_only_runs_the_command(client: Client) -> None:
         with start(argv, environment, client.project, leader=leader) as running:
             finished = running.finish(event())
         assert (finished.status, finished.stdout) == (0, b"lived\n")
+
+
+def test_launcher_called_by_a_script_inside_a_session_is_no_hook(client: Client) -> None:
+    """The client is an ancestor, but nobody's hook: what people run themselves is not limited."""
+    client.write_policy(SHORT)
+    environment = client.environment(CLAUDE_PID=str(os.getpid()))
+    done = from_session_leader(
+        client, client.hook_argv(OUTLIVES), environment, leader=True, stdin=event()
+    )
+    assert (done.returncode, done.stdout) == (0, b"lived\n")
 
 
 def test_several_arguments_are_executed_as_they_are(client: Client) -> None:

@@ -120,7 +120,7 @@ def written(draw: st.DrawFn) -> tuple[dict[str, Any], bytes, list[bytes]]:
 
 
 @settings(
-    max_examples=1500,
+    max_examples=600,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -148,7 +148,7 @@ def test_events_read_as_python_reads_them(
 
 
 @settings(
-    max_examples=800,
+    max_examples=300,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

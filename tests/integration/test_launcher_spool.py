@@ -46,8 +46,8 @@ def check_runs_as_ever(client: Client) -> None:
     """A command's result is the one it would have had, directly and through a shell."""
     finished = client.hook("cat >/dev/null; echo out; echo err >&2; exit 3")
     assert (finished.status, finished.stdout, finished.stderr) == (3, b"out\n", b"err\n")
-    finished = client.hook("/bin/echo direct")
-    assert (finished.status, finished.stdout, finished.stderr) == (0, b"direct\n", b"")
+    finished = client.hook("/bin/cat")
+    assert (finished.status, finished.stdout, finished.stderr) == (0, event(), b"")
 
 
 # --- form ---------------------------------------------------------------------------------------
@@ -242,7 +242,9 @@ def the_file(client: Client) -> Path:
 @pytest.mark.parametrize("room", [0, 1, 2, 10, 100, 200])
 def test_after_a_short_write_the_second_folder_takes_over(client: Client, room: int) -> None:
     # The limit holds for the second folder's file too, so the first one has to be the longer.
-    client.hook("true # " + 200 * "-")
+    # The limit holds for each file: the second folder's must have room for a whole run.
+    for _ in range(3):
+        client.hook("true")
     size = the_file(client).stat().st_size
     finished = hook_with(client, full_disk(size + room))
     assert (finished.status, finished.stderr) == (3, b"")
@@ -446,10 +448,18 @@ def test_single_flipped_bit_never_changes_a_limit(client: Client) -> None:
         broken[offset] ^= 1 << offset % 8
         policy.write_bytes(broken)
         client.forget()
-        client.hook("true")
+        client.hook("cat >/dev/null")
         last = client.last()
         seen.add((last.timeout_ms, last.memory_limit_bytes, str(last.enforcement)))
     assert seen == {(2000, 52428800, "enforce")}
+
+
+def test_damaged_global_line_counts_as_absent(client: Client) -> None:
+    client.write_policy("event - * timeout_ms=100", grace_ms=9000)
+    policy = client.state / "policy"
+    policy.write_bytes(policy.read_bytes().replace(b"grace_ms=9000", b"grace_ms=8000"))
+    assert client.hook("trap '' TERM; sleep 20; sleep 20").status == 124
+    assert client.last().stop_ns < 4_000_000_000
 
 
 def test_policy_that_is_no_file(client: Client) -> None:
@@ -487,6 +497,7 @@ def starter(client: Client) -> Path:
     script.write_text(
         "#!/bin/sh\necho noise; echo noise >&2\ncd $BETTER_CLAUDE_STATE\n"
         "readlink /proc/$$/fd/0 >asked.new; env | grep -c BETTER_CLAUDE_RUN >>asked.new\n"
+        "cut -d' ' -f6 /proc/$$/stat >>asked.new\n"
         "mv asked.new asked\nsleep 1\n"
     )
     script.chmod(0o755)
@@ -500,11 +511,15 @@ def set_autostart(client: Client, value: int) -> None:
 def test_service_is_started_when_it_is_down(client: Client, starter: Path) -> None:
     """At once, in the background, and as no part of the run."""
     set_autostart(client, 1)
-    finished = client.hook("echo out")
+    with client.start_hook("echo out") as running:
+        finished = running.finish(event())
+        session = running.process.pid
     assert (finished.status, finished.stdout, finished.stderr) == (0, b"out\n", b"")
     assert finished.wall_ns < 900_000_000
     assert wait_until(starter.exists, 3)
-    assert starter.read_text() == "/dev/null\n0\n"
+    stdin, runs, its_session = starter.read_text().splitlines()
+    assert (stdin, runs) == ("/dev/null", "0")
+    assert int(its_session) != session
     end = client.last()
     assert (end.leftovers, end.processes) == (0, 1)
 

@@ -247,10 +247,10 @@ INHERITED = "grep -E '^Sig(Blk|Ign)' /proc/self/status; umask; nice; ulimit -n; 
     "command",
     [
         INHERITED,
-        "/bin/grep -E ^Sig(Blk|Ign) /proc/self/status",
+        "/bin/grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status",
         "yes | head -1",
         "sh -c 'exit 3'",
-        "/bin/grep Sig /proc/self/status",
+        "/bin/grep Sig[BIC] /proc/self/status; true",
         "exit 7",
         "false",
     ],
@@ -323,6 +323,15 @@ def test_streams_that_are_no_sockets(client: Client, kind: str, command: str) ->
         for program in (f"/bin/sh -c {text}", f"{quote(client.prefix).decode()} {text}")
     ]
     assert views[1] == views[0]
+
+
+@pytest.mark.parametrize("after", ["2>&1 | cat", "2>&1"], ids=["pipe", "socket"])
+def test_order_of_what_goes_to_one_stream(client: Client, after: str) -> None:
+    """Where stdout and stderr are one, what is written first arrives first."""
+    command = "for i in $(seq 200); do echo out $i; echo err $i >&2; done"
+    finished = client.bare(f"{quote(client.prefix).decode()} {quote(command).decode()} {after}")
+    lines = [f"{name} {number}" for number in range(1, 201) for name in ("out", "err")]
+    assert finished.stdout.decode().splitlines() == lines
 
 
 def test_own_death_by_signal_reads_as_behind_any_prefix(client: Client) -> None:
@@ -431,7 +440,7 @@ _WILD = ("$$",)
 
 
 @settings(
-    max_examples=int(os.environ.get("LAUNCHER_EXAMPLES", "400")),
+    max_examples=int(os.environ.get("LAUNCHER_EXAMPLES", "300")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
