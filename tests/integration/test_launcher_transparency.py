@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import string
+import subprocess
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -354,6 +356,8 @@ def test_where_sh_is_bash(client: Client, group: str) -> None:
 
     What ``$_`` names before the first command is lost with any prefix, so it is not compared.
     """
+    if not namespaces_work():
+        pytest.skip("the system grants us no mount namespace in which to put bash for sh")
     different = []
     for command in CORPUS[group]:
         views = []
@@ -362,13 +366,21 @@ def test_where_sh_is_bash(client: Client, group: str) -> None:
             with start(argv, client.environment(), client.project, before=bash_is_sh) as running:
                 finished = running.finish(_EVENT)
             lines = view(finished, group)[1].split(b"\n")
-            output = [
-                line for line in lines if not line.startswith((b"export _=", b"declare -x _="))
-            ]
+            starts = (b"export _=", b"declare -x _=")
+            output = [line for line in lines if not line.startswith(starts)]
             views.append((finished.status, output, finished.stderr))
         if views[0] != views[1] and command != "/bin/echo $_":
             different.append((command, *views))
     assert not different
+
+
+@cache
+def namespaces_work() -> bool:
+    try:
+        subprocess.run(["/bin/true"], preexec_fn=bash_is_sh, check=True)
+    except subprocess.SubprocessError:
+        return False
+    return True
 
 
 def bash_is_sh() -> None:
