@@ -12,6 +12,7 @@ from pathlib import Path
 from better_claude.errors import ServiceError
 from better_claude.model import fnv1a64
 from better_claude.paths import Paths
+from better_claude.service.lock import turn
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which Linux takes the ports of outgoing connections (32768 to 60999), so that
@@ -40,7 +41,12 @@ def ensure_endpoint(paths: Paths) -> Endpoint:
     Safe to call from several processes at once, and without a running service. Raises OSError if
     the state folder cannot be written, ServiceError if no port is free.
     """
-    return Endpoint(_ensure_port(paths), _ensure_token(paths.token))
+    port, token = _read_port(paths.port), _read_token(paths.token)
+    if port is not None and token:
+        return Endpoint(port, token)
+    # One at a time: what one finds missing or damaged, another may just have made whole.
+    with turn(paths.state / "endpoint.lock"):
+        return Endpoint(_ensure_port(paths), _ensure_token(paths.token))
 
 
 def _ensure_port(paths: Paths) -> int:

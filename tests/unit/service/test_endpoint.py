@@ -26,7 +26,13 @@ def test_chosen_once(paths: Paths) -> None:
     assert 20_000 <= first.port < 32_000
     assert len(first.token) >= 32
     assert first.url == f"http://127.0.0.1:{first.port}"
-    assert {path.name for path in paths.state.iterdir()} == {"bin", "spool", "port", "token"}
+    assert {path.name for path in paths.state.iterdir()} == {
+        "bin",
+        "spool",
+        "port",
+        "token",
+        "endpoint.lock",
+    }
 
 
 def test_for_the_owner_only(paths: Paths) -> None:
