@@ -192,9 +192,25 @@ void begin_looks(struct supervision *s)
     s->next_look_ns = s->spawned_ns + FIRST_LOOK_NS;
 }
 
+/* The service may have learned of this project, or of a hook that is async, from this very run: its
+ * policy is read once more before a run is ended by what was known at its start. */
+static void reconsider(struct supervision *s)
+{
+    static char text[POLICY_MAX], path[STATE_PATH_MAX];
+    static struct policy policy;
+    s->reconsidered = true;
+    if (s->job->state[0] == '\0' || !state_path(path, s->job->state, "policy"))
+        return;
+    policy = policy_load(path, text, sizeof text);
+    s->job->policy = &policy;
+    apply_limits(s);
+}
+
 void check_clock(struct supervision *s)
 {
     uint64_t now_ns = monotonic_ns();
+    if (s->phase == RUNNING && now_ns >= s->deadline_ns && !s->reconsidered)
+        reconsider(s);
     if (s->phase == RUNNING && now_ns >= s->deadline_ns)
         pass_limit(s, BY_TIME);
     if (s->phase <= STOPPING && !s->tree_empty && now_ns >= s->next_look_ns)

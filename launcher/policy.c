@@ -22,6 +22,7 @@ struct line {
 struct terms {
     struct limits limits;
     bool has_timeout, has_memory, has_mode;
+    bool is_users; /* the user brought the hook: no project may touch it */
 };
 
 struct policy policy_load(const char *path, char *buffer, size_t capacity)
@@ -155,6 +156,7 @@ static void read_setting(struct terms *terms, struct line field)
         terms->limits.enforce = equals(value, "enforce");
         terms->has_mode = true;
     }
+    terms->is_users |= equals(value_of(field, "owner"), "user");
 }
 
 static struct terms read_terms(struct line line)
@@ -177,6 +179,7 @@ static void complete(struct terms *terms, struct terms other)
     terms->has_timeout |= other.has_timeout;
     terms->has_memory |= other.has_memory;
     terms->has_mode |= other.has_mode;
+    terms->is_users |= other.is_users;
 }
 
 /* Takes the tighter of two limits, of which 0 is none. */
@@ -266,6 +269,9 @@ struct limits policy_limits(const struct policy *policy, const struct subject *s
         else if (subject->project[0] != '\0' && in_scope(line, subject->project))
             read_line(&project, line, subject, PROJECT);
     }
+    /* A guard that a cloned repository could tighten to a millisecond would let everything through. */
+    if (own.hook.is_users)
+        project = (struct verdict){0};
     struct terms terms = own.hook;
     complete(&terms, own.match);
     complete(&terms, project.event);

@@ -37,7 +37,7 @@ struct supervision {
     pid_t child;
     enum phase phase;
     enum reason reason;
-    bool child_ended, tree_empty, is_background;
+    bool child_ended, tree_empty, is_background, reconsidered;
     int status; /* the child's, as waitpid(2) tells it */
     uint64_t spawned_ns, ended_ns, stop_began_ns;
     uint64_t deadline_ns, grace_ends_ns, next_look_ns; /* or NEVER */

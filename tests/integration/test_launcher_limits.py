@@ -497,6 +497,21 @@ def test_one_hook_observed_while_others_are_held(client: Client) -> None:
     assert client.hook("sleep 20; true").status == 124
 
 
+def test_what_was_published_meanwhile_counts_at_the_limit(client: Client) -> None:
+    command = "sleep 0.6; echo lived"
+    client.write_policy(limits())
+    publish = threading.Timer(
+        0.1,
+        client.write_policy,
+        (limits(), f"match - {command.replace(' ', '%20')} timeout_ms=5000"),
+    )
+    publish.start()
+    finished = client.hook(command)
+    publish.join()
+    assert (finished.status, finished.stdout) == (0, b"lived\n")
+    assert client.last().timeout_ms == 5000
+
+
 # --- just in time -----------------------------------------------------------------------------
 
 

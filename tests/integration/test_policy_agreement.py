@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.launcher_driver import ROOT, SOURCES, compile_c
 from tests.policies import NAMES, PROJECT, Case, vector
 
-from better_claude.act.policy import build_policy, project_key
+from better_claude.act.policy import KnownHooks, build_policy, project_key
 from better_claude.contract import Contract, load_contract
 from better_claude.contract.load import PROJECT_FILE
 
@@ -118,3 +118,25 @@ def test_launcher_agrees_with_any_contract(
                 cases.append(case)
                 expected.append((limits.timeout_ms, limits.memory_bytes, str(limits.enforcement)))
     assert said(reader, policy, cases) == expected
+
+
+def test_a_project_has_no_say_over_the_users_own_hooks(reader: Path, tmp_path: Path) -> None:
+    written(TIGHT, tmp_path / PROJECT_FILE)
+    projects = {PROJECT: load_contract(None, tmp_path)}
+    known = KnownHooks(users_own=frozenset({"guard.py"}))
+    policy = tmp_path / "policy"
+    policy.write_bytes(build_policy(load_contract(), projects, known))
+    guard = Case("PreToolUse", "guard.py", 0, 0, "", PROJECT)
+    other = Case("PreToolUse", "other.py", 0, 0, "", PROJECT)
+    assert said(reader, policy, [guard, other]) == [
+        (2000, 50 << 20, "enforce"),
+        (1, 1 << 20, "enforce"),
+    ]
+
+
+TIGHT: dict[str, object] = {
+    "mode": "enforce",
+    "events": {"PreToolUse": "1ms"},
+    "memory": "1MB",
+    "hooks": [("*", {"timeout": "1ms", "memory": "1MB"})],
+}

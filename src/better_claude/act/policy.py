@@ -7,6 +7,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from better_claude.contract import Contract, HookTerms, Limits
@@ -20,25 +21,38 @@ ANY_EVENT = "*"
 MAXIMUM_PROJECTS = 64
 MAXIMUM_PROJECT_TERMS = 64
 MAXIMUM_BACKGROUND = 64
+MAXIMUM_USERS_OWN = 1024
 _LONGEST_PATTERN = 512
 _KEY = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f%]")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHooks:
+    """Commands of hooks about which the settings files say something that the limits depend on.
+
+    ``background``: the client never waits for them. ``users_own``: the user, a plugin or an
+    administrator brought them, so that a project's contract is not meant for them.
+    """
+
+    background: frozenset[str] = frozenset()
+    users_own: frozenset[str] = frozenset()
 
 
 def publish_policy(
     paths: Paths,
     contract: Contract,
     projects: Mapping[str, Contract] | None = None,
-    background: Collection[str] = (),
+    known: KnownHooks = KnownHooks(),
 ) -> bool:
     """Replace the policy file if the contracts now say something else; tell whether they did.
 
     ``projects`` holds the merged contract of each project folder, named as ``CLAUDE_PROJECT_DIR``
-    names it, ``background`` the commands of hooks that the client never waits for. The file is
-    replaced by a rename: a launcher reads the old text or the new one.
+    names it, ``known`` what the settings say of hooks. The file is replaced by a rename: a
+    launcher reads the old text or the new one.
     Raises OSError if the state folder cannot be written.
     """
-    text = build_policy(contract, projects or {}, background)
+    text = build_policy(contract, projects or {}, known)
     with contextlib.suppress(OSError):
         if paths.policy.read_bytes() == text:
             return False
@@ -60,12 +74,14 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def build_policy(
-    contract: Contract, projects: Mapping[str, Contract], background: Collection[str] = ()
+    contract: Contract, projects: Mapping[str, Contract], known: KnownHooks = KnownHooks()
 ) -> bytes:
     """Return the policy's text: each line with its checksum, closed by the number of lines."""
     lines = [_global(contract), *_events(USER, contract)]
     # Before the user's own terms, because the last match wins.
-    lines += [*_background(contract, background), *_terms(USER, contract)]
+    lines += [*_background(contract, known.background), *_terms(USER, contract)]
+    if projects:
+        lines += _owners(known.users_own)
     for folder, own in list(projects.items())[:MAXIMUM_PROJECTS]:
         scope = project_key(folder)
         if _event_table(own) != _event_table(contract):
@@ -106,6 +122,12 @@ def _background(contract: Contract, commands: Collection[str]) -> Iterator[str]:
         # What the launcher would not take, or no shell can be given, keeps its event's limit.
         if len(pattern) <= _LONGEST_PATTERN and pattern.isprintable():
             yield f"match {USER} {pattern} timeout_ms={timeout_ms}"
+
+
+def _owners(commands: Collection[str]) -> Iterator[str]:
+    """Keep the user's own hooks out of every project's reach."""
+    for command in sorted(commands)[:MAXIMUM_USERS_OWN]:
+        yield f"hook {USER} {fnv1a64(command.encode('utf-8', 'replace')):016x} owner=user"
 
 
 def _events(scope: str, contract: Contract) -> Iterator[str]:

@@ -1,8 +1,18 @@
 """The project folders whose contracts the policy has to hold, remembered between services."""
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from better_claude.act.policy import KnownHooks
+from better_claude.claude.inventory import (
+    Inventory,
+    background_commands,
+    take_inventory,
+    users_own_commands,
+)
+from better_claude.claude.places import Places
 from better_claude.paths import Paths
 
 _LONGEST_FILE = 1 << 18
@@ -32,3 +42,19 @@ def noted_projects(paths: Paths) -> list[str]:
     except OSError:
         return []
     return [line for line in text.split("\n") if line.startswith("/")]
+
+
+def known_hooks(folders: Iterable[str]) -> KnownHooks:
+    """Return what the settings of sessions in these folders say of their hooks."""
+    inventories = list(_inventories(folders))
+    return KnownHooks(
+        background=frozenset().union(*map(background_commands, inventories)),
+        users_own=frozenset().union(*map(users_own_commands, inventories)),
+    )
+
+
+def _inventories(folders: Iterable[str]) -> Iterator[Inventory]:
+    for folder in folders:
+        # A repository's files may hold anything; then nothing is known of its hooks.
+        with suppress(OSError, ValueError, RecursionError):
+            yield take_inventory(Places.from_environment(Path(folder)))

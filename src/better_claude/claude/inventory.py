@@ -16,6 +16,7 @@ from better_claude.claude.plugins import Plugin, enabled_plugins
 from better_claude.claude.settings import look_at_settings
 from better_claude.errors import SettingsError
 from better_claude.model import fnv1a64
+from better_claude.paths import read_regular_file
 
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
 # The lines below "hooks:" that are indented or empty.
@@ -23,6 +24,7 @@ _HOOKS_BLOCK = re.compile(r"^hooks:[ \t]*\r?\n((?:(?:[ \t].*)?\r?\n)+)", re.MULT
 _YAML_KEY = re.compile(r"^[ \t]*(?:-[ \t]+)?(\w+):[ \t]*(.*?)[ \t]*$")
 _TYPES = ("command", "http", "prompt", "agent", "mcp_tool")
 _LARGEST_DOCUMENT = 1 << 20
+_LONGEST_TIMEOUT_S = 10**12
 
 
 class Hook(msgspec.Struct, frozen=True, tag_field="kind", tag="configured_hook"):
@@ -113,6 +115,13 @@ def background_commands(inventory: Inventory) -> frozenset[str]:
     """Return the commands that the client never waits for: every hook of that text is async."""
     waited_for = {hook.command for hook in inventory.hooks if not hook.background}
     return frozenset(hook.command for hook in inventory.hooks if hook.background) - waited_for
+
+
+def users_own_commands(inventory: Inventory) -> frozenset[str]:
+    """Return the commands that the user, a plugin or an administrator brought, not the project."""
+    return frozenset(
+        hook.command for hook in inventory.hooks if hook.origin in ("user", "plugin", "managed")
+    )
 
 
 Document = tuple[str, Path, dict[str, Any]]
@@ -208,7 +217,8 @@ def _timeout(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ValueError(f"timeout is {json.dumps(value)}, not a number of seconds above 0")
-    return float(value)
+    # JSON has numbers beyond any float, and 1e999, which is infinite.
+    return float(min(value, _LONGEST_TIMEOUT_S))
 
 
 def _escape(handler: Mapping[str, Any]) -> str:
@@ -246,11 +256,12 @@ def _front_matter(path: Path, origin: str) -> Iterator[Hook]:
     No YAML library: the shape is fixed (event, matcher, type, command), so names at line starts do.
     """
     try:
-        if path.stat().st_size > _LARGEST_DOCUMENT:
-            return
-        head = _FRONT_MATTER.match(path.read_text("utf-8", "replace"))
+        text = read_regular_file(path, _LARGEST_DOCUMENT + 1).decode("utf-8", "replace")
     except OSError:
         return
+    if len(text) > _LARGEST_DOCUMENT:
+        return
+    head = _FRONT_MATTER.match(text)
     block = _HOOKS_BLOCK.search(head[1] + "\n") if head else None
     event, matcher, place = "", "", 0
     for line in block[1].splitlines() if block else ():

@@ -6,10 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from better_claude.act.policy import publish_policy, replace_file
-from better_claude.act.projects import note_project
-from better_claude.claude.inventory import background_commands, take_inventory
+from better_claude.act.projects import known_hooks, note_project
 from better_claude.claude.overlay import ContextTerms, Terms
-from better_claude.claude.places import Places
 from better_claude.claude.telemetry import Receiver
 from better_claude.contract import Contract, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, SettingsError
@@ -27,10 +25,12 @@ def check_launcher_path(paths: Paths) -> None:
     Seen (2.1.330): the client cuts a prefix at its last " -" and quotes only what stands before, so
     that ``bash -c`` works as a prefix and a folder of such a name does not.
     """
-    if " -" in str(paths.launcher) or "\n" in str(paths.launcher):
+    path = str(paths.launcher)
+    # Unprintable: a line break, or bytes that are not UTF-8, which no settings file can hold.
+    if " -" in path or not path.isprintable():
         raise SettingsError(
             "launcher-path",
-            f"the client cannot call a prefix with ' -' in its path: {paths.launcher}",
+            f"the client cannot call a prefix with ' -' or unprintable text in its path: {path!r}",
             "Name another state folder in BETTER_CLAUDE_STATE.",
         )
 
@@ -61,8 +61,7 @@ def _publish(paths: Paths, contract: Contract) -> None:
     projects = {}
     with suppress(ContractError):
         projects[str(project)] = load_contract(paths.contract, project)
-    background = background_commands(take_inventory(Places.from_environment(project)))
-    publish_policy(paths, contract, projects, background)
+    publish_policy(paths, contract, projects, known_hooks([str(project)]))
 
 
 def receiver_of(paths: Paths) -> Receiver:

@@ -1,15 +1,13 @@
 """Keep the launcher's policy in step with the contracts and hooks of the user and the projects."""
 
 import asyncio
-import contextlib
 import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from better_claude.act.policy import MAXIMUM_PROJECTS, publish_policy
-from better_claude.act.projects import noted_projects
-from better_claude.claude.inventory import background_commands, take_inventory
+from better_claude.act.projects import known_hooks, noted_projects
 from better_claude.claude.places import Places, Scope
 from better_claude.contract import Contract, load_contract
 from better_claude.contract.load import PROJECT_FILE, built_in_contract
@@ -79,8 +77,8 @@ class ContractWatch:
         self._marks = None
         errors = [*self._load_user(), *self._load_projects(marks)]
         if self._user is not None:
-            background = frozenset().union(*(_background_of(folder) for folder in folders))
-            publish_policy(self._paths, self._user, self._projects, background)
+            hooks = known_hooks(folders)
+            publish_policy(self._paths, self._user, self._projects, hooks)
         if errors:
             raise errors[0]
         self._marks = (marks, settings)
@@ -112,13 +110,6 @@ def _places(project: str) -> Places:
 def _settings_marks(project: str) -> tuple[_Mark, ...]:
     places = _places(project)
     return tuple(_mark(places.settings(scope)) for scope in Scope)
-
-
-def _background_of(project: str) -> frozenset[str]:
-    # A repository's files may hold anything; then nothing of it is known to run in the background.
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        return background_commands(take_inventory(_places(project)))
-    return frozenset()
 
 
 def _mark(path: Path) -> _Mark:

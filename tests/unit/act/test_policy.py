@@ -10,12 +10,14 @@ from tests.policies import NAMES, PROJECT, vector
 from better_claude.act.policy import (
     MAXIMUM_BACKGROUND,
     MAXIMUM_PROJECTS,
+    KnownHooks,
     build_policy,
     project_key,
     publish_policy,
     quote_pattern,
 )
 from better_claude.contract import Contract, load_contract
+from better_claude.model import fnv1a64
 from better_claude.paths import Paths
 
 
@@ -97,10 +99,14 @@ def test_project_key_is_the_hash_of_its_bytes() -> None:
     assert len(project_key("/p/\udcff")) == 16
 
 
+def background(*commands: str) -> KnownHooks:
+    return KnownHooks(background=frozenset(commands))
+
+
 def test_a_background_hook_is_matched_as_its_very_text(tmp_path: Path) -> None:
     user = tmp_path / "contract.toml"
     user.write_text('[hook."x.sh"]\ntimeout = "1s"\n')
-    lines = build_policy(load_contract(user), {}, {"x.sh *[a] \\d"}).decode().splitlines()
+    lines = build_policy(load_contract(user), {}, background("x.sh *[a] \\d")).decode().splitlines()
     matches = [line.rpartition(" *")[0] for line in lines if line.startswith("match")]
     assert matches == [
         "match - x.sh%20[*][[]a]%20\\d timeout_ms=600000",
@@ -109,7 +115,15 @@ def test_a_background_hook_is_matched_as_its_very_text(tmp_path: Path) -> None:
 
 
 def test_background_hooks_are_bounded_in_number_and_length() -> None:
-    commands = {f"hook-{number}" for number in range(MAXIMUM_BACKGROUND + 9)}
-    lines = build_policy(load_contract(), {}, commands).splitlines()
+    commands = [f"hook-{number}" for number in range(MAXIMUM_BACKGROUND + 9)]
+    lines = build_policy(load_contract(), {}, background(*commands)).splitlines()
     assert sum(line.startswith(b"match") for line in lines) == MAXIMUM_BACKGROUND
-    assert b"match" not in build_policy(load_contract(), {}, {"x" * 1000, "\ud800" * 400})
+    assert b"match" not in build_policy(load_contract(), {}, background("x" * 1000, "\ud800" * 400))
+
+
+def test_the_users_own_hooks_are_named_where_a_project_has_a_say() -> None:
+    known = KnownHooks(users_own=frozenset({"guard.py"}))
+    contract = load_contract()
+    assert b"owner=user" not in build_policy(contract, {}, known)
+    named = f"hook - {fnv1a64(b'guard.py'):016x} owner=user *".encode()
+    assert named in build_policy(contract, {"/project": contract}, known)
