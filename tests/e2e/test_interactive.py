@@ -4,7 +4,7 @@ from collections import Counter
 
 from tests.e2e.client import Client
 from tests.e2e.messages_api import MessagesApi, Text, bash
-from tests.e2e.ours import RUN, Ours, wait_until
+from tests.e2e.ours import RUN, Json, Ours, wait_until
 from tests.e2e.settings import handler, hooks, write_json
 from tests.e2e.terminal import interactive
 from tests.sandbox import Sandbox
@@ -65,9 +65,12 @@ def test_escape_cancels_the_running_hook(ours: Ours, sandbox: Sandbox) -> None:
         terminal.type("hello")
         assert wait_until(begun.exists, 20), terminal.screen()
         terminal.tmux("send-keys", "-t", "session", "Escape")
-        (session,) = [row["session"] for row in ours.rows("sessions")]
-        assert wait_until(lambda: bool(ours.runs(session)), 8), terminal.screen()
-        (run,) = ours.runs(session)
+
+        def ended() -> list[Json]:
+            return [row for row in ours.rows("runs") if row["kind"] == "run"]
+
+        assert wait_until(lambda: bool(ended()), 8), terminal.screen()
+        (run,) = ended()
         assert run["outcome"] == "cancelled"
         assert run["wall_ns"] < 9_000_000_000
         terminal.type("/exit")

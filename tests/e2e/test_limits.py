@@ -242,10 +242,6 @@ def test_a_project_can_only_tighten(ours: Ours, sandbox: Sandbox) -> None:
     events = {"PreToolUse": "sleep 300", "PostToolUse": "true", "SessionStart": "true"}
     document = hooks({event: [handler(command)] for event, command in events.items()})
     write_json(sandbox.home / ".claude/settings.json", document)
-    with MessagesApi([Text("the end")]) as api:
-        Client(sandbox, api).run(through=RUN)
-    # A project is known to the service from its first run on.
-    assert wait_until(lambda: "timeout_ms=500" in sandbox.paths.policy.read_text(), 5)
     with MessagesApi(STEPS) as api:
         session = Client(sandbox, api).run(through=RUN)
     wait_until(lambda: len(hook_runs(ours, session)) == 3, 5)
