@@ -72,7 +72,10 @@ bool find_state(char *state, const char *self)
     const char *named = getenv("BETTER_CLAUDE_STATE");
     bool found = named != NULL && named[0] != '\0' ? join(state, named, "", "")
                                                    : from_ourselves(state, self) || from_home(state);
-    size_t length = found ? strlen(state) : 0;
+    /* A name that was cut is another folder's. */
+    if (!found)
+        state[0] = '\0';
+    size_t length = strlen(state);
     while (length > 1 && state[length - 1] == '/')
         state[--length] = '\0';
     return found;

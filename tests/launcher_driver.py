@@ -383,6 +383,12 @@ def read_spool(folder: Path) -> Spool:
     return Spool(tuple(records), tuple(foreign))
 
 
+def remove_second_folder(state: str) -> None:
+    """Remove what a launcher wrote below /tmp because it could not write to ``state``."""
+    spools = Path(f"/tmp/better-claude-{os.getuid()}")
+    shutil.rmtree(spools / f"{fnv1a64(os.fsencode(state)):016x}", ignore_errors=True)
+
+
 def survivors(run: str) -> list[int]:
     """Return the living processes that carry ``run`` in their environment."""
     mark = f"{RUN_VARIABLE}={run}".encode()

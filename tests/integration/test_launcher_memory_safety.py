@@ -14,7 +14,16 @@ from pathlib import Path
 
 import pytest
 from tests.integration.launcher_corpus import CORPUS, furnish
-from tests.launcher_driver import ROOT, Client, build_launcher, compile_c, event, start, wait_until
+from tests.launcher_driver import (
+    ROOT,
+    Client,
+    build_launcher,
+    compile_c,
+    event,
+    remove_second_folder,
+    start,
+    wait_until,
+)
 from tests.sandbox import Sandbox
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -47,6 +56,7 @@ def sanitized(sandbox: Sandbox) -> Iterator[Client]:
     options = f"exitcode=99:log_path={reports}/report"
     extra = {"ASAN_OPTIONS": options, "UBSAN_OPTIONS": f"{options}:print_stacktrace=1"}
     yield Client(sandbox.state, sandbox.project, binary, extra=extra).install()
+    remove_second_folder(str(sandbox.state))
     assert not [path.read_text() for path in reports.iterdir()]
 
 
@@ -130,6 +140,7 @@ def disturb(client: Client) -> None:
     client.hook("exit 3")
     for state in ("/proc/none", "x" * 5000, ""):
         client.hook("exit 3", event(), BETTER_CLAUDE_STATE=state)
+        remove_second_folder(state or str(client.state))
     client.hook("exit 3", event(), BETTER_CLAUDE_PREFIX="/usr/bin/env -i")
     client.hook("/bin/true", event(), PATH="x" * 5000)
 

@@ -22,6 +22,7 @@ from tests.launcher_driver import (
     event,
     launcher_binary,
     read_spool,
+    remove_second_folder,
     start,
     wait_until,
     write_policy,
@@ -363,6 +364,9 @@ def test_state_folder_that_cannot_be_made(client: Client) -> None:
     for state in ("/proc/nothing", "/dev/null/state", "relative/state", "x" * 5000, "\n"):
         finished = client.hook("echo out; exit 3", event(), BETTER_CLAUDE_STATE=state)
         assert (finished.status, finished.stdout, finished.stderr) == (3, b"out\n", b"")
+        remove_second_folder(state)
+    # A name too long for us is not cut to another folder's.
+    assert not (second_folder(client).parent / f"{fnv1a64(b'x' * 3071):016x}").exists()
 
 
 def test_read_only_state_folder(client: Client) -> None:
