@@ -4,7 +4,9 @@ The launcher computes ``state`` and ``spools`` by the same rules (launcher/spool
 docs/formats.md states them.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +25,18 @@ class Paths:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
         """Read ``BETTER_CLAUDE_STATE``, ``BETTER_CLAUDE_CONTRACT`` and the XDG variables."""
-        home = Path(environ.get("HOME") or Path.home())
-        state_home = environ.get("XDG_STATE_HOME") or home / ".local/state"
-        config_home = environ.get("XDG_CONFIG_HOME") or home / ".config"
-        state = Path(environ.get("BETTER_CLAUDE_STATE") or Path(state_home) / "better-claude")
-        contract = environ.get("BETTER_CLAUDE_CONTRACT")
+        home = Path(environ.get("HOME") or Path.home()).absolute()
+        state = environ.get("BETTER_CLAUDE_STATE") or (
+            _base(environ, "XDG_STATE_HOME", home / ".local/state") / "better-claude"
+        )
+        contract = environ.get("BETTER_CLAUDE_CONTRACT") or (
+            _base(environ, "XDG_CONFIG_HOME", home / ".config") / "better-claude/contract.toml"
+        )
+        # Absolute, because a settings file names the launcher in it for sessions anywhere.
+        state = Path(state).absolute()
         return cls(
             state=state,
-            contract=Path(contract or Path(config_home) / "better-claude/contract.toml"),
+            contract=Path(contract).absolute(),
             spools=(state / "spool", _second_spool(state)),
         )
 
@@ -99,6 +105,24 @@ class Paths:
     def installs(self) -> Path:
         """One folder an installed settings file: its original bytes and what was written."""
         return self.state / "installs"
+
+
+def read_regular_file(path: Path, most_bytes: int) -> bytes:
+    """Return at most so many bytes of a file; never waits, whatever a repository put there.
+
+    Raises OSError for what is no regular file: opening a pipe, say, would wait for its writer.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return file.read(most_bytes)
+
+
+def _base(environ: Mapping[str, str], name: str, otherwise: Path) -> Path:
+    """Return a base folder; the XDG specification wants relative ones ignored."""
+    named = Path(environ.get(name, ""))
+    return named if named.is_absolute() else otherwise
 
 
 def _second_spool(state: Path) -> Path:

@@ -406,3 +406,11 @@ def test_a_prefix_that_wins_over_ours_is_named(sandbox: Sandbox, call: Callable[
     (note,) = [note for note in done["notes"] if str(path) in note]
     assert "ours will not be called" in note
     assert "--scope local" in note
+
+
+def test_a_blank_file_is_installed_into_twice(settings: Path, call: Callable[..., Json]) -> None:
+    settings.write_text("\n")
+    call("install")
+    assert call("install")["status"] == "already installed"
+    assert call("uninstall")["status"] == "restored byte for byte"
+    assert settings.read_text() == "\n"

@@ -294,7 +294,7 @@ def _files(hook: Hook, start: Start) -> Iterator[Finding]:
 def _others_may_write(path: Path) -> bool:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a NUL in a command
         return False
     # A group of one's own (umask 002) is no other user.
     group = bool(status.st_mode & S_IWGRP) and status.st_gid != status.st_uid

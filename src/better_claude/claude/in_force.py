@@ -52,9 +52,7 @@ def settings_in_force(
     and its prefix as long as nobody trusted the folder: ours would put it in force too early.
     """
     notes: list[str] = []
-    settings: dict[str, Any] = {
-        "env": {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
-    }
+    settings: dict[str, Any] = {"env": _of_environment(environ, notes)}
     for scope in sorted(scopes, key=list(Scope).index):
         found = _look(look, places.settings(scope), notes)
         if scope is not Scope.USER:
@@ -94,6 +92,15 @@ def stated_prefixes(places: Places) -> list[StatedPrefix]:
         if PREFIX in env:
             stated.append(StatedPrefix(path, scope, env[PREFIX].strip(), chained))
     return stated
+
+
+def _of_environment(environ: Mapping[str, str], notes: list[str]) -> dict[str, str]:
+    own = {name: environ[name] for name in _FROM_ENVIRONMENT if environ.get(name)}
+    # What is not UTF-8 cannot be written into settings, and half a path would call nothing.
+    for name in [name for name, value in own.items() if not value.isprintable()]:
+        notes.append(f"{name} of your environment holds unprintable text and is not kept")
+        del own[name]
+    return own
 
 
 def is_trusted(places: Places) -> bool:

@@ -89,7 +89,8 @@ def without_ours(file_text: str, content: bytes | None, stored: StoredInstallati
     if stored is None:
         return file_text
     if content == stored.written:
-        return stored.original.decode("utf-8") if stored.original else "{}\n"
+        original = (stored.original or b"").decode("utf-8")
+        return original if original.strip() else "{}\n"
     if content == stored.original:
         return file_text
     return take_out(file_text, stored.record.changes)[0]

@@ -32,7 +32,7 @@ class Places:
         cls, project: Path | None = None, environ: Mapping[str, str] = os.environ
     ) -> "Places":
         """Read ``HOME`` and ``CLAUDE_CONFIG_DIR``; without ``project``, the current folder."""
-        home = Path(environ.get("HOME") or Path.home())
+        home = Path(environ.get("HOME") or Path.home()).absolute()
         config = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
         return cls(home, config.absolute(), (project or Path.cwd()).absolute())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from better_claude.claude.places import Places
+from better_claude.paths import read_regular_file
 
 _LARGEST = 1 << 22
 
@@ -33,9 +34,8 @@ class Plugin:
             if isinstance(given, dict):
                 yield manifest_path, {"hooks": given.get("hooks", given)}
             elif isinstance(given, str):
-                path = (self.root / given).resolve()
-                inside = path.is_relative_to(self.root.resolve())
-                if inside and path != standard.resolve() and path.is_file():
+                path = _inside(self.root, given)
+                if path is not None and path != standard.resolve():
                     yield path, _read(path)
 
 
@@ -62,11 +62,12 @@ def _root(name: str, entries: Any, places: Places) -> Path | None:
     """Return where a plugin is installed for this project; later and narrower entries win."""
     root = None
     for entry in _listed(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("installPath"), str):
+        path = entry.get("installPath") if isinstance(entry, dict) else None
+        if not isinstance(path, str) or "\0" in path:
             continue
         project = entry.get("projectPath")
         if project is None or Path(str(project)) == places.project:
-            root = Path(entry["installPath"])
+            root = Path(path)
     return root
 
 
@@ -91,6 +92,15 @@ def _source(folder: Path, name: str) -> Path | None:
     return None
 
 
+def _inside(root: Path, given: str) -> Path | None:
+    """Return a file of the plugin; None where the way leads out of it or nowhere."""
+    try:
+        path = (root / given).resolve()
+        return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a link to itself, a NUL
+        return None
+
+
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
@@ -99,8 +109,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(_LARGEST))
+        document = json.loads(read_regular_file(path, _LARGEST))
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from better_claude.claude.jsontext import JsonTextError, parse_object
 from better_claude.errors import SettingsError
 
 MAXIMUM_BYTES = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BY_HAND = "The file was left as it is. Change it by hand, or: better-claude run -- claude"
 
 
@@ -35,8 +37,13 @@ def read_settings(path: Path, roots: Sequence[Path]) -> SettingsFile:
     """Read a file that is to be changed; ``roots`` are the folders in which it may lie.
 
     Raises SettingsError for whatever could not be changed and given back exactly: not one strict
-    JSON object, a link that leaves the folders, not a regular file, read-only, larger than 1 MB.
+    JSON object, a link that leaves the folders, not a regular file, read-only, larger than 1 MB, a
+    path that is not UTF-8.
     """
+    if _SURROGATE.search(str(path)):
+        raise SettingsError(
+            "settings-path", f"{path} is not UTF-8, so no record can name it", _BY_HAND
+        )
     target = _target(path, roots)
     content = _content(path, target)
     if content is None or not content.strip():
@@ -65,13 +72,13 @@ def look_at_settings(path: Path) -> dict[str, Any]:
 
 def look_at_file(path: Path) -> SettingsFile:
     """Return a file with its text without a wish to change it; raises as `look_at_settings`."""
-    target = path.resolve()
-    content = _content(path, target, to_change=False)
+    # Not resolved: a link to itself is an error of its own there, and reading follows links anyway.
+    content = _content(path, path, to_change=False)
     if content is None or not content.strip():
-        return SettingsFile(path, target, content, "{}\n", {})
+        return SettingsFile(path, path, content, "{}\n", {})
     try:
         text = content.decode("utf-8")
-        return SettingsFile(path, target, content, text, parse_object(text))
+        return SettingsFile(path, path, content, text, parse_object(text))
     except UnicodeDecodeError as error:
         raise SettingsError("settings-broken", f"{path} is not UTF-8", "Mend the file.") from error
     except JsonTextError as error:
@@ -79,14 +86,18 @@ def look_at_file(path: Path) -> SettingsFile:
 
 
 def environment_of(data: dict[str, Any]) -> dict[str, str]:
-    """Return the ``env`` block as the client exports it: texts, numbers and flags as text."""
+    """Return the ``env`` block as the client exports it: texts, numbers and flags as text.
+
+    Half a surrogate pair becomes U+FFFD, as JavaScript writes it; what holds a NUL is no variable.
+    """
     env = data.get("env")
     if not isinstance(env, dict):
         return {}
     return {
-        name: value if isinstance(value, str) else json.dumps(value)
+        _SURROGATE.sub("\ufffd", name): _SURROGATE.sub("\ufffd", text)
         for name, value in env.items()
         if isinstance(value, str | int | float)
+        and "\0" not in name + (text := value if isinstance(value, str) else json.dumps(value))
     }
 
 

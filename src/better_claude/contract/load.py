@@ -7,9 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from better_claude.contract.tree import BUILT_IN, Authority, Contract, HookTerms, Value
+from better_claude.contract.tree import (
+    BUILT_IN,
+    Authority,
+    Contract,
+    HookTerms,
+    Value,
+    whole_milliseconds,
+)
 from better_claude.errors import ContractError
 from better_claude.model import Enforcement
+from better_claude.paths import read_regular_file
 from better_claude.units import parse_duration, parse_size
 
 PROJECT_FILE = Path(".better-claude/contract.toml")
@@ -76,8 +84,7 @@ def _tighter(name: str, old: Value, new: Value) -> Value:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAXIMUM_BYTES + 1)
+        data = read_regular_file(path, _MAXIMUM_BYTES + 1)
         if len(data) > _MAXIMUM_BYTES:
             raise ContractError("contract-unreadable", f"{path} is larger than 1 MB")
         return tomllib.loads(data.decode("utf-8"))
@@ -174,7 +181,7 @@ def _one_hook(pattern: str, raw: Mapping[str, Any], origin: str, authority: Auth
     try:
         return HookTerms(
             pattern=pattern,
-            timeout_ms=_positive(parse_duration(_text(raw["timeout"]))) // 1_000_000 or 1
+            timeout_ms=whole_milliseconds(_positive(parse_duration(_text(raw["timeout"]))))
             if "timeout" in raw
             else None,
             memory_bytes=_positive(parse_size(_text(raw["memory"]))) if "memory" in raw else None,

@@ -10,6 +10,11 @@ from better_claude.model import Enforcement
 BUILT_IN = "built-in"
 
 
+def whole_milliseconds(ns: int) -> int:
+    """Return what the launcher counts a time limit in, at least 1: a limit of 0 would be none."""
+    return max(1, ns // 1_000_000)
+
+
 class Authority(Enum):
     """What a file may do to a limit: the user's sets it, a project's only tightens it."""
 
@@ -110,7 +115,7 @@ class Contract:
         name = f"hook_timeouts.{event}"
         timeout = self.values.get(name) or self.values["hook_timeouts.default"]
         return Limits(
-            timeout_ms=int(timeout.parsed) // 1_000_000,
+            timeout_ms=whole_milliseconds(int(timeout.parsed)),
             memory_bytes=self.number("memory.hook"),
             enforcement=self.enforcement,
         )

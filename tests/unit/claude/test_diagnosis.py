@@ -1,6 +1,7 @@
 """Each finding of doctor, by the hook that earns it and one that does not."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -282,3 +283,36 @@ def test_a_plugins_script_is_found_by_its_root(places: Places) -> None:
     found = diagnose(take_inventory(places), Setting(places, limits_of, {}))
     assert ("error", "script-missing") in told(found)
     assert any(str(root / "gone.sh") in finding.message for finding in found)
+
+
+@pytest.mark.parametrize("timeout", ["1e999", "1" + "0" * 400, "1e300"])
+def test_a_timeout_beyond_all_bounds_is_one_more_finding(places: Places, timeout: str) -> None:
+    handler = f'{{"type": "command", "command": "true", "timeout": {timeout}}}'
+    text = f'{{"hooks": {{"Stop": [{{"hooks": [{handler}]}}]}}}}'
+    write(places.settings(Scope.USER), text)
+    found = diagnose(take_inventory(places), Setting(places, limits_of, {}))
+    assert told(found) == [("error", "timeout-milliseconds")]
+
+
+def test_a_nul_is_no_path(examine: Examine) -> None:
+    assert told(examine(shell("/a\0b", timeout=1))) == [("error", "script-missing")]
+
+
+def test_a_pipe_among_agents_is_passed_over(places: Places) -> None:
+    """A repository could hold one, and whoever reads it would wait forever."""
+    folder = places.project / ".claude/agents"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "a.md")
+    assert take_inventory(places).hooks == ()
+
+
+@pytest.mark.parametrize("given", ["./a\0b", "./loop.json", "../../out.json"])
+def test_a_plugins_impossible_paths_are_passed_over(places: Places, given: str) -> None:
+    root = places.project / "plugin"
+    write(root / ".claude-plugin/plugin.json", {"hooks": [given]})
+    (root / "loop.json").symlink_to(root / "loop.json")
+    entries = {"p@m": [{"installPath": str(root)}], "q@m": [{"installPath": "/a\0b"}]}
+    write(places.config / "plugins/installed_plugins.json", {"plugins": entries})
+    write(places.settings(Scope.USER), {"enabledPlugins": {"p@m": True, "q@m": True}})
+    found = take_inventory(places)
+    assert (found.hooks, found.flaws) == ((), ())

@@ -110,3 +110,9 @@ def test_another_way_to_look_is_used_for_all_that_a_person_may_change(places: Pl
         places, chosen, {}, folder_is_trusted=True, look=lambda path: {"env": {path.name: "seen"}}
     )
     assert found.settings["env"] == {"settings.json": "seen"}
+
+
+def test_an_environments_prefix_that_is_not_utf8_is_named_and_left_out(places: Places) -> None:
+    found = in_force(places, {PREFIX: "/caf\udce9"})
+    assert PREFIX not in found.settings["env"]
+    assert "unprintable" in found.notes[0]

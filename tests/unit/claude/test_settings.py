@@ -139,3 +139,24 @@ def test_environment_is_text() -> None:
     data = {"env": {"A": "x", "B": 1, "C": True, "D": None, "E": {}}}
     assert environment_of(data) == {"A": "x", "B": "1", "C": "true"}
     assert environment_of({"env": []}) == {}
+
+
+def test_looking_never_waits_and_never_goes_round_in_circles(tmp_path: Path) -> None:
+    loop, pipe = tmp_path / "loop.json", tmp_path / "pipe.json"
+    loop.symlink_to(loop)
+    os.mkfifo(pipe)
+    for path in (loop, pipe):
+        with pytest.raises(SettingsError):
+            look_at_settings(path)
+
+
+def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(folder / "settings.json", [tmp_path])
+    assert caught.value.slug == "settings-path"
+
+
+def test_variables_are_what_the_client_would_export() -> None:
+    env = {"a": "x\ud800", "n": 5, "t": True, "nul": "a\0b", "list": []}
+    assert environment_of({"env": env}) == {"a": "x\ufffd", "n": "5", "t": "true"}

@@ -1,5 +1,6 @@
 """Merging: built-in, then user, then project; a project only tightens."""
 
+import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -148,3 +149,21 @@ def test_every_section_is_explained_where_it_stands() -> None:
     for number, line in enumerate(lines):
         if line.startswith("["):
             assert "#" in (lines[number - 1] + lines[number + 1]), f"{line} has no comment"
+
+
+def test_a_limit_below_a_millisecond_is_one(tmp_path: Path) -> None:
+    """The launcher counts milliseconds, and 0 of them would be no limit."""
+    file = tmp_path / "contract.toml"
+    file.write_text('[hook_timeouts]\nStop = "10us"\n[hook.x]\ntimeout = "10us"\n')
+    contract = load_contract(user=file)
+    assert contract.event_limits("Stop").timeout_ms == 1
+    assert contract.hook_limits("PreToolUse", "", "x", "x").timeout_ms == 1
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A repository could hold one, and whoever reads it would wait forever."""
+    folder = tmp_path / ".better-claude"
+    folder.mkdir()
+    os.mkfifo(folder / "contract.toml")
+    with pytest.raises(ContractError, match="not a regular file"):
+        load_contract(project=tmp_path)
