@@ -14,6 +14,8 @@ _DURATION_NS = {
 }
 # Memory sizes are powers of two, as in Docker, systemd and the kernel's own limits.
 _SIZE_BYTES = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+# What the store, the kernel and the launcher can count: 292 years in ns, 8 EB.
+_MOST = (1 << 63) - 1
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
 
@@ -22,7 +24,10 @@ def _parse(text: str, scale: dict[str, int], kind: str, example: str) -> int:
     if match is None or match[2] not in scale:
         units = ", ".join(scale)
         raise ValueError(f"{text!r} is not a {kind}; write it like {example!r} (units: {units})")
-    return round(float(match[1]) * scale[match[2]])
+    quantity = float(match[1]) * scale[match[2]]
+    if quantity >= _MOST:
+        raise ValueError(f"{text[:20]!r} is more than a {kind} can be")
+    return round(quantity)
 
 
 def parse_duration(text: str) -> int:

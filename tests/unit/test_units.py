@@ -34,6 +34,14 @@ def test_what_is_no_quantity_is_refused_with_the_units(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 400 + "s", "300000d", "9223372036854775807ns"])
+def test_what_nothing_can_count_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="more than a duration can be"):
+        parse_duration(text)
+    with pytest.raises(ValueError, match="more than a size can be"):
+        parse_size("8388608TB")
+
+
 @pytest.mark.parametrize(
     ("ns", "text"),
     [

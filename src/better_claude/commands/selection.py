@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from argparse import Namespace
@@ -68,8 +69,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Read a whole number above zero, for argparse."""
-    if not text.isdecimal() or int(text) == 0:
+    """Read a whole number above zero, of at most nine digits, for argparse."""
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 

@@ -14,7 +14,7 @@ def parse_moment(text: str, now_ns: int, zone: tzinfo | None = None) -> int:
 
     A duration counts back from now; ``today`` and ``yesterday`` mean midnight; an ISO 8601 date or
     time without an offset is in ``zone``, the machine's own by default.
-    Raises UsageError (``bad-time``) for anything else.
+    Raises UsageError (``bad-time``) for anything else, and for what 64 bits of ns cannot hold.
     """
     word = text.strip()
     named = _named(word.lower(), now_ns, zone)
@@ -25,7 +25,7 @@ def parse_moment(text: str, now_ns: int, zone: tzinfo | None = None) -> int:
     except ValueError:
         pass
     try:
-        return _nanoseconds(datetime.fromisoformat(word), zone)
+        return _storable(_nanoseconds(datetime.fromisoformat(word), zone))
     except (ValueError, OverflowError):
         raise UsageError(
             "bad-time",
@@ -47,6 +47,12 @@ def _nanoseconds(moment: datetime, zone: tzinfo | None) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone) if zone else moment.astimezone()
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _storable(time_ns: int) -> int:
+    if not -(1 << 63) <= time_ns < 1 << 63:
+        raise OverflowError
+    return time_ns
 
 
 def local(time_ns: int, zone: tzinfo | None = None) -> datetime:

@@ -44,7 +44,20 @@ def test_days_begin_at_midnight_across_a_clock_change() -> None:
     assert parse_moment("today", after_change, BERLIN) == ns("2026-10-25T00:00:00+02:00")
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1 fortnight", "2026-13-01", "-1h", "10:00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "1 fortnight",
+        "2026-13-01",
+        "-1h",
+        "10:00",
+        "300000d",
+        "9999-12-31",
+        "0001-01-02",
+    ],
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_moment(text, NOW, BERLIN)
