@@ -59,7 +59,7 @@ WINDOW_BYTES = 4 << 20
 _COMMAND_BYTES = 1024
 _TEXT_BYTES = 256
 _EXIT_CODE = re.compile(rb'"(?:Error: )?Exit code (\d{1,3})\b')
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
 _LAST_NS = 1 << 63
 _TURN_ENDS = ("Stop", "SubagentStop")
 

@@ -43,6 +43,11 @@ class FoundTranscript(msgspec.Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
 
+    @property
+    def name(self) -> str:
+        r"""The path as text that can be stored: bytes that are not UTF-8 as ``\xff``."""
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
     def is_unchanged(self, mark: ImportMark | None) -> bool:
         """Tell whether all of it has been read already."""
         return mark is not None and (
@@ -154,7 +159,7 @@ class _Reading:
         batch = TranscriptBatch(
             records=self._transcript.take(),
             mark=ImportMark(
-                path=str(self._found.path),
+                path=self._found.name,
                 inode=self._found.inode,
                 size_bytes=self._found.size_bytes,
                 # Only a file that was read to its end may look unchanged the next time.

@@ -111,7 +111,7 @@ def import_transcripts(
     tally = _Tally()
     marks = writer.import_marks() if writer else {}
     for each in found:
-        mark = marks.get(str(each.path))
+        mark = marks.get(each.name)
         if each.is_unchanged(mark):
             tally.unchanged += 1
             advance(each.size_bytes)

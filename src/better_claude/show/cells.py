@@ -17,7 +17,6 @@ _WORDS = {
     Outcome.OVER_MEMORY: ("memory", WRONG),
     Outcome.CANCELLED: ("cancelled", QUIET),
     Outcome.LOST: ("lost", WARN),
-    Outcome.UNKNOWN: ("?", QUIET),
     Outcome.UNKNOWN: ("unknown", QUIET),
 }
 

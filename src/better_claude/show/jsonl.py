@@ -1,7 +1,5 @@
 """Records as JSON Lines: one object a record, inert on a terminal; docs/formats.md names fields."""
 
-from collections.abc import Iterable
-
 import msgspec
 
 from better_claude.show.text import escape_unprintable
@@ -16,9 +14,10 @@ def json_line(record: object, sample: bool = False) -> str:
     fields = msgspec.to_builtins(record)
     if sample:
         fields = {**fields, "sample": True}
-    return escape_unprintable(msgspec.json.encode(fields).decode("utf-8"))
+    try:
+        return escape_unprintable(msgspec.json.encode(fields).decode("utf-8"))
+    except UnicodeEncodeError:
+        # A file's name need not be UTF-8: Python keeps its bytes as lone surrogates.
+        import json
 
-
-def json_lines(records: Iterable[object], sample: bool = False) -> Iterable[str]:
-    """Yield one line for each record, in order."""
-    return (json_line(record, sample) for record in records)
+        return json.dumps(fields, separators=(",", ":"))

@@ -248,3 +248,11 @@ class TestPacked:
         path = tmp_path / "s.jsonl.gz"
         path.write_bytes(data)
         assert read(path).set_aside["broken"] == 1
+
+
+def test_a_name_that_is_not_utf8_is_read_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"a\xff.jsonl")
+    path.write_bytes(b"{}\n")
+    (found,) = find_transcripts([tmp_path])
+    (batch,) = read_transcript(found)
+    assert batch.mark.path == found.name == f"{tmp_path}/a\\xff.jsonl"

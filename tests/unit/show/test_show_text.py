@@ -61,3 +61,9 @@ def test_sample_records_say_so() -> None:
         "wall_ns": 0,
         "sample": True,
     }
+
+
+def test_a_name_that_is_not_utf8_is_printed_all_the_same() -> None:
+    line = json_line(Named("/caf\udce9"))
+    assert line.isprintable()
+    assert json.loads(line)["name"] == "/caf\udce9"
