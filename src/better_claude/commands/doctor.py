@@ -21,6 +21,7 @@ from better_claude.claude.overlay import PREFIX, is_launcher
 from better_claude.claude.places import Places, Scope
 from better_claude.claude.settings import SettingsFile, read_settings, write_settings
 from better_claude.claude.startup import measure_starts
+from better_claude.commands.asking import agrees
 from better_claude.commands.groundwork import check_launcher_path, lay_ground
 from better_claude.commands.install import diff_lines
 from better_claude.contract import Contract, Limits, load_contract
@@ -298,10 +299,8 @@ def _fix(paths: Paths, places: Places, args: argparse.Namespace) -> None:
 
 def _rewrite(paths: Paths, file: SettingsFile, text: str, args: argparse.Namespace) -> None:
     print(*diff_lines(file.text, text, str(file.path), "fixed"), sep="\n", file=sys.stderr)
-    if not args.yes and sys.stdin.isatty():
-        answer = input("Write this? [y/N] ")
-        if answer.strip().lower() not in ("y", "yes"):
-            return
+    if not args.yes and sys.stdin.isatty() and not agrees("Write this?"):
+        return
     if args.fix:
         lay_ground(paths, load_contract(user=paths.contract))
     backup = paths.state / "backups" / f"{identity(file.path)}-{time.time_ns()}.json"

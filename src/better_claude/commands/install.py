@@ -48,6 +48,7 @@ from better_claude.claude.settings import (
 )
 from better_claude.claude.telemetry import Receiver
 from better_claude.claude.traces import find_traces
+from better_claude.commands.asking import agrees
 from better_claude.commands.forecast import forecast, tell_forecast
 from better_claude.commands.groundwork import (
     check_launcher_path,
@@ -301,7 +302,7 @@ def _agrees() -> bool:
     """Ask where there is somebody to ask; a script that calls us has decided already."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    return input("Write this? [y/N] ").strip().lower() in ("y", "yes")
+    return agrees("Write this?")
 
 
 def _write(paths: Paths, plan: Plan) -> None:

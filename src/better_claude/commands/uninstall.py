@@ -28,6 +28,7 @@ from better_claude.claude.settings import (
     write_settings,
 )
 from better_claude.claude.traces import find_traces
+from better_claude.commands.asking import agrees
 from better_claude.commands.install import add_scope_option
 from better_claude.contract.load import built_in_contract
 from better_claude.errors import BetterClaudeError, UsageError
@@ -218,5 +219,4 @@ def _purge(paths: Paths, is_sure: bool) -> None:
 def _agrees(paths: Paths) -> bool:
     if not sys.stdin.isatty():
         return False
-    question = f"Remove {paths.state} with every measurement, and end what runs through it? [y/N] "
-    return input(question).strip().lower() in ("y", "yes")
+    return agrees(f"Remove {paths.state} with every measurement, and end what runs through it?")
