@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.sandbox import Sandbox
 
-from better_claude.claude.startup import measure_starts
+from better_claude.claude.hooks.startup import measure_starts
 from better_claude.commands import main
 from better_claude.service.start import stop_service
 

@@ -7,10 +7,15 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from better_claude.claude.installation import StoredInstallation, merge, take_out, without_ours
-from better_claude.claude.jsontext import drop, parse_object, put, put_text, value_text
-from better_claude.claude.overlay import ContextTerms, Terms, overlay
-from better_claude.claude.telemetry import Receiver
+from better_claude.claude.settings.installation import (
+    StoredInstallation,
+    merge,
+    take_out,
+    without_ours,
+)
+from better_claude.claude.settings.jsontext import drop, parse_object, put, put_text, value_text
+from better_claude.claude.settings.overlay import ContextTerms, Terms, overlay
+from better_claude.claude.settings.telemetry import Receiver
 
 TERMS = Terms(
     Path("/home/me/.local/state/better-claude/bin/launcher"),
@@ -99,8 +104,8 @@ def installed(text: str) -> tuple[str, Any]:
 
 
 def stored(before: str, after: str) -> StoredInstallation:
-    from better_claude.claude.installation import Installation
     from better_claude.claude.places import Scope
+    from better_claude.claude.settings.installation import Installation
 
     record = Installation("/x/settings.json", Scope.USER, "0", 0, ())
     return StoredInstallation(record, before.encode(), after.encode())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from better_claude.act.policy import KnownHooks
-from better_claude.claude.inventory import (
+from better_claude.claude.hooks.inventory import (
     Inventory,
     background_commands,
     take_inventory,

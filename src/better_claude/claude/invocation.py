@@ -1,13 +1,12 @@
 """The client's command line, as far as its settings and its sessions are concerned."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.jsontext import parse_object
 from better_claude.claude.places import Scope
+from better_claude.claude.settings.jsontext import parse_object
 
 # `claude --help` (2.1.330), and older ones: words that start no session, and after which
 # `--settings` is an unknown option.
@@ -102,20 +101,3 @@ class Invocation:
             elif word.startswith(f"{option}="):
                 value = word[len(option) + 1 :]
         return value
-
-
-def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``over`` on top: objects are merged, anything else is replaced."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            merged[key] = merge_settings(below, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def document_text(settings: Mapping[str, Any]) -> bytes:
-    """Return a settings document's bytes."""
-    return json.dumps(settings, ensure_ascii=False).encode("utf-8", "surrogatepass")

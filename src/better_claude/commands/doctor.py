@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 
 from better_claude.act.policy import replace_file
-from better_claude.claude.diagnosis import Finding, Setting, Severity, diagnose, start_of
-from better_claude.claude.exec_form import unwrap, wrap
-from better_claude.claude.in_force import StatedPrefix, stated_prefixes
-from better_claude.claude.installation import identity
-from better_claude.claude.inventory import Hook, Inventory, take_inventory
-from better_claude.claude.overlay import PREFIX, is_launcher
+from better_claude.claude.hooks.diagnosis import Finding, Setting, Severity, diagnose, start_of
+from better_claude.claude.hooks.inventory import Hook, Inventory, take_inventory
+from better_claude.claude.hooks.startup import measure_starts
 from better_claude.claude.places import Places, Scope
-from better_claude.claude.settings import SettingsFile, read_settings, write_settings
-from better_claude.claude.startup import measure_starts
+from better_claude.claude.settings.exec_form import unwrap, wrap
+from better_claude.claude.settings.file import SettingsFile, read_settings, write_settings
+from better_claude.claude.settings.in_force import StatedPrefix, stated_prefixes
+from better_claude.claude.settings.installation import identity
+from better_claude.claude.settings.overlay import PREFIX, is_launcher
 from better_claude.commands.asking import agrees
 from better_claude.commands.groundwork import check_launcher_path, lay_ground
 from better_claude.commands.install import diff_lines

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from better_claude.act.policy import publish_policy, replace_file
 from better_claude.act.projects import known_hooks, note_project
-from better_claude.claude.overlay import ContextTerms, Terms
-from better_claude.claude.telemetry import Receiver
+from better_claude.claude.settings.overlay import ContextTerms, Terms
+from better_claude.claude.settings.telemetry import Receiver
 from better_claude.contract import Contract, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, SettingsError
 from better_claude.launcher import install_launcher, write_starter

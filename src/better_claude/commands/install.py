@@ -13,9 +13,23 @@ import msgspec
 
 from better_claude import __version__
 from better_claude.act.policy import publish_policy, replace_file
-from better_claude.claude.exec_form import unwrap, wrap, wrapped_places
-from better_claude.claude.in_force import InForce, is_trusted, settings_in_force, stated_prefixes
-from better_claude.claude.installation import (
+from better_claude.claude.hooks.inventory import take_inventory
+from better_claude.claude.places import Places, Scope
+from better_claude.claude.settings.exec_form import unwrap, wrap, wrapped_places
+from better_claude.claude.settings.file import (
+    SettingsFile,
+    environment_of,
+    read_settings,
+    write_settings,
+)
+from better_claude.claude.settings.in_force import (
+    InForce,
+    is_trusted,
+    merge_settings,
+    settings_in_force,
+    stated_prefixes,
+)
+from better_claude.claude.settings.installation import (
     Change,
     Installation,
     StoredInstallation,
@@ -28,10 +42,8 @@ from better_claude.claude.installation import (
     values,
     without_ours,
 )
-from better_claude.claude.inventory import take_inventory
-from better_claude.claude.invocation import merge_settings
-from better_claude.claude.jsontext import parse_object
-from better_claude.claude.overlay import (
+from better_claude.claude.settings.jsontext import parse_object
+from better_claude.claude.settings.overlay import (
     EARLIER_PREFIX,
     PREFIX,
     Overlay,
@@ -39,15 +51,8 @@ from better_claude.claude.overlay import (
     is_launcher,
     overlay,
 )
-from better_claude.claude.places import Places, Scope
-from better_claude.claude.settings import (
-    SettingsFile,
-    environment_of,
-    read_settings,
-    write_settings,
-)
-from better_claude.claude.telemetry import Receiver
-from better_claude.claude.traces import find_traces
+from better_claude.claude.settings.telemetry import Receiver
+from better_claude.claude.settings.traces import find_traces
 from better_claude.commands.asking import agrees
 from better_claude.commands.forecast import forecast, tell_forecast
 from better_claude.commands.groundwork import (

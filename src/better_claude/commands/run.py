@@ -1,6 +1,7 @@
 """`better-claude run -- claude …`: one Claude Code process under the contract."""
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -13,11 +14,16 @@ from typing import Any, NoReturn
 import msgspec
 
 from better_claude.act.policy import replace_file
-from better_claude.claude.in_force import InForce, is_trusted, settings_in_force
-from better_claude.claude.invocation import Invocation, document_text, merge_settings
-from better_claude.claude.overlay import Overlay, overlay
+from better_claude.claude.invocation import Invocation
 from better_claude.claude.places import Places
-from better_claude.claude.settings import environment_of
+from better_claude.claude.settings.file import environment_of
+from better_claude.claude.settings.in_force import (
+    InForce,
+    is_trusted,
+    merge_settings,
+    settings_in_force,
+)
+from better_claude.claude.settings.overlay import Overlay, overlay
 from better_claude.commands.groundwork import (
     contract_or_built_in,
     lay_ground,
@@ -140,7 +146,7 @@ def _document(paths: Paths, settings: Mapping[str, Any]) -> Path:
 
     The name is the content's, so that a thousand like sessions leave one file.
     """
-    content = document_text(settings)
+    content = json.dumps(settings, ensure_ascii=False).encode("utf-8", "surrogatepass")
     folder = paths.state / "run"
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"settings-{fnv1a64(content):016x}.json"

@@ -8,8 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from better_claude.claude.exec_form import unwrap
-from better_claude.claude.installation import (
+from better_claude.claude.places import Places, Scope
+from better_claude.claude.settings.exec_form import unwrap
+from better_claude.claude.settings.file import (
+    SettingsFile,
+    read_settings,
+    remove_settings,
+    write_settings,
+)
+from better_claude.claude.settings.installation import (
     Change,
     StoredInstallation,
     forget,
@@ -19,15 +26,8 @@ from better_claude.claude.installation import (
     take_out,
     values,
 )
-from better_claude.claude.overlay import ContextTerms
-from better_claude.claude.places import Places, Scope
-from better_claude.claude.settings import (
-    SettingsFile,
-    read_settings,
-    remove_settings,
-    write_settings,
-)
-from better_claude.claude.traces import find_traces
+from better_claude.claude.settings.overlay import ContextTerms
+from better_claude.claude.settings.traces import find_traces
 from better_claude.commands.asking import agrees
 from better_claude.commands.install import add_scope_option
 from better_claude.contract.load import built_in_contract

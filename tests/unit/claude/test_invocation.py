@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from better_claude.claude.invocation import Invocation, merge_settings
+from better_claude.claude.invocation import Invocation
 from better_claude.claude.places import Scope
 
 OURS = Path("/state/run/settings.json")
@@ -75,10 +75,3 @@ def test_setting_sources() -> None:
 def test_print_mode() -> None:
     assert call("claude", "hi", "-p").is_print
     assert not call("claude", "--", "-p").is_print
-
-
-def test_merging_keeps_what_is_below() -> None:
-    below = {"env": {"A": "1", "B": "2"}, "list": [1], "x": {"y": 1}}
-    over = {"env": {"B": "3"}, "list": [2], "x": 4}
-    assert merge_settings(below, over) == {"env": {"A": "1", "B": "3"}, "list": [2], "x": 4}
-    assert below["env"] == {"A": "1", "B": "2"}

@@ -8,7 +8,7 @@ import pytest
 
 from better_claude.act.policy import project_key
 from better_claude.act.projects import note_project, noted_projects
-from better_claude.claude.inventory import background_commands, take_inventory
+from better_claude.claude.hooks.inventory import background_commands, take_inventory
 from better_claude.claude.places import Places
 from better_claude.errors import ContractError
 from better_claude.paths import Paths

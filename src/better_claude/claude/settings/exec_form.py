@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.jsontext import elements, parse_object, span
+from better_claude.claude.settings.jsontext import elements, parse_object, span
 
 Place = tuple[str | int, ...]
 

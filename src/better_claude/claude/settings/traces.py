@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.installation import Change
-from better_claude.claude.jsontext import value_text
-from better_claude.claude.overlay import (
+from better_claude.claude.settings.file import environment_of
+from better_claude.claude.settings.installation import Change
+from better_claude.claude.settings.jsontext import value_text
+from better_claude.claude.settings.overlay import (
     EARLIER_PREFIX,
     PREFIX,
     STATE,
@@ -17,8 +18,7 @@ from better_claude.claude.overlay import (
     is_launcher,
     overlay,
 )
-from better_claude.claude.settings import environment_of
-from better_claude.claude.telemetry import Receiver
+from better_claude.claude.settings.telemetry import Receiver
 
 _OURS = re.compile(r"http://127\.0\.0\.1:(\d{1,5})")
 _TOKEN = re.compile(r"authorization=Bearer (\S+)")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.settings import environment_of
-from better_claude.claude.telemetry import Receiver, route
+from better_claude.claude.settings.file import environment_of
+from better_claude.claude.settings.telemetry import Receiver, route
 
 PREFIX = "CLAUDE_CODE_SHELL_PREFIX"
 EARLIER_PREFIX = "BETTER_CLAUDE_PREFIX"

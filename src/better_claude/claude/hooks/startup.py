@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from better_claude.claude.programs import NO_OPERATION
+from better_claude.claude.hooks.programs import NO_OPERATION
 
 _RUNS = 3
 _LONGEST_S = 5.0

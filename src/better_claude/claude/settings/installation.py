@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from better_claude.claude.jsontext import drop, parse_object, put, put_text, value_text
 from better_claude.claude.places import Scope
-from better_claude.claude.settings import look_at_file
+from better_claude.claude.settings.file import look_at_file
+from better_claude.claude.settings.jsontext import drop, parse_object, put, put_text, value_text
 from better_claude.errors import SettingsError
 from better_claude.model import fnv1a64
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from better_claude.claude.pattern import PatternError, check_pattern
+from better_claude.claude.hooks.pattern import PatternError, check_pattern
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.sandbox import Sandbox
 
-from better_claude.claude.diagnosis import Finding, Setting, Severity, diagnose
-from better_claude.claude.inventory import Hook, Inventory, take_inventory
+from better_claude.claude.hooks.diagnosis import Finding, Setting, Severity, diagnose
+from better_claude.claude.hooks.inventory import Hook, Inventory, take_inventory
 from better_claude.claude.places import Places, Scope
 from better_claude.contract import Limits, load_contract
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from tests.sandbox import Sandbox
 
-from better_claude.claude.in_force import (
+from better_claude.claude.places import Places, Scope
+from better_claude.claude.settings.in_force import (
     InForce,
     StatedPrefix,
     is_trusted,
+    merge_settings,
     settings_in_force,
     stated_prefixes,
 )
-from better_claude.claude.places import Places, Scope
 
 PREFIX = "CLAUDE_CODE_SHELL_PREFIX"
 
@@ -116,3 +117,10 @@ def test_an_environments_prefix_that_is_not_utf8_is_named_and_left_out(places: P
     found = in_force(places, {PREFIX: "/caf\udce9"})
     assert PREFIX not in found.settings["env"]
     assert "unprintable" in found.notes[0]
+
+
+def test_merging_keeps_what_is_below() -> None:
+    below = {"env": {"A": "1", "B": "2"}, "list": [1], "x": {"y": 1}}
+    over = {"env": {"B": "3"}, "list": [2], "x": 4}
+    assert merge_settings(below, over) == {"env": {"A": "1", "B": "3"}, "list": [2], "x": 4}
+    assert below["env"] == {"A": "1", "B": "2"}

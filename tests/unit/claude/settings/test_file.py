@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from better_claude.claude.settings import (
+from better_claude.claude.settings.file import (
     environment_of,
     look_at_settings,
     read_settings,

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from better_claude.claude.events import EVENTS
-from better_claude.claude.overlay import is_launcher
+from better_claude.claude.hooks.events import EVENTS
+from better_claude.claude.hooks.plugins import Plugin, enabled_plugins
 from better_claude.claude.places import Places, Scope
-from better_claude.claude.plugins import Plugin, enabled_plugins
-from better_claude.claude.settings import look_at_settings
+from better_claude.claude.settings.file import look_at_settings
+from better_claude.claude.settings.overlay import is_launcher
 from better_claude.errors import SettingsError
 from better_claude.model import fnv1a64
 from better_claude.paths import read_regular_file

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from better_claude.claude.installation import merge
-from better_claude.claude.jsontext import parse_object
-from better_claude.claude.overlay import (
+from better_claude.claude.settings.installation import merge
+from better_claude.claude.settings.jsontext import parse_object
+from better_claude.claude.settings.overlay import (
     ContextTerms,
     Overlay,
     Terms,
@@ -15,8 +15,8 @@ from better_claude.claude.overlay import (
     is_launcher,
     overlay,
 )
-from better_claude.claude.telemetry import Receiver
-from better_claude.claude.traces import find_traces
+from better_claude.claude.settings.telemetry import Receiver
+from better_claude.claude.settings.traces import find_traces
 
 LAUNCHER = Path("/home/me/.local/state/better-claude/bin/launcher")
 CONTEXT = ContextTerms(150_000, 100_000)
@@ -210,7 +210,7 @@ def test_a_window_that_is_no_number_is_left_alone(settings: Json) -> None:
     ],
 )
 def test_a_lost_record_is_made_up_for_by_what_is_recognised(text: str) -> None:
-    from better_claude.claude.installation import take_out
+    from better_claude.claude.settings.installation import take_out
 
     after, _ = merge(text, overlay(parse_object(text), TERMS, {}).members)
     traces = find_traces(after, parse_object(after), LAUNCHER, CONTEXT)

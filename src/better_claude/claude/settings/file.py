@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.jsontext import JsonTextError, parse_object
+from better_claude.claude.settings.jsontext import JsonTextError, parse_object
 from better_claude.errors import SettingsError
 
 MAXIMUM_BYTES = 1 << 20

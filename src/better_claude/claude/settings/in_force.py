@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from better_claude.claude.invocation import merge_settings
-from better_claude.claude.overlay import EARLIER_PREFIX, PERCENT, PREFIX
 from better_claude.claude.places import Places, Scope
-from better_claude.claude.settings import environment_of, look_at_settings
+from better_claude.claude.settings.file import environment_of, look_at_settings
+from better_claude.claude.settings.overlay import EARLIER_PREFIX, PERCENT, PREFIX
 from better_claude.errors import SettingsError
 
 _TELEMETRY = ("OTEL_", "CLAUDE_CODE_ENABLE_TELEMETRY")
@@ -62,6 +61,18 @@ def settings_in_force(
     for path in places.managed_files():
         managed = merge_settings(managed, _look(look_at_settings, path, notes))
     return InForce(settings, managed, tuple(notes))
+
+
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``over`` on top: objects are merged, anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = merge_settings(below, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from stat import S_IWGRP, S_IWOTH
 
 import msgspec
 
-from better_claude.claude.events import EVENTS, UNMATCHED, is_pattern, nearest_event
-from better_claude.claude.inventory import Flaw, Hook, Inventory
-from better_claude.claude.pattern import PatternError, check_pattern
+from better_claude.claude.hooks.events import EVENTS, UNMATCHED, is_pattern, nearest_event
+from better_claude.claude.hooks.inventory import Flaw, Hook, Inventory
+from better_claude.claude.hooks.pattern import PatternError, check_pattern
+from better_claude.claude.hooks.programs import Start, Trouble, read_arguments, read_command
 from better_claude.claude.places import Places
-from better_claude.claude.programs import Start, Trouble, read_arguments, read_command
 from better_claude.contract import Limits
 from better_claude.hook_names import hook_name
 from better_claude.units import format_duration

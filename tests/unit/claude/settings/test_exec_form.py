@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from better_claude.claude.exec_form import unwrap, wrap, wrapped_places
-from better_claude.claude.jsontext import parse_object
+from better_claude.claude.settings.exec_form import unwrap, wrap, wrapped_places
+from better_claude.claude.settings.jsontext import parse_object
 
 LAUNCHER = Path("/state/bin/launcher")
 PLACE = ("hooks", "Stop", 0, "hooks", 0)

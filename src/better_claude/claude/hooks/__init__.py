@@ -1,0 +1,1 @@
+"""The hooks that the client would run: where they stand and what is wrong with them."""

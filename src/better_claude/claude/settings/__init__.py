@@ -1,0 +1,1 @@
+"""The client's settings files: read, judged together, changed, and given back."""
