@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 
 from better_claude import __version__
 from better_claude.errors import BetterClaudeError
+from better_claude.show.text import clean
 
 # Verb, module, what it does: kept here so that `--help` imports none of them.
 VERBS: tuple[tuple[str, str, str], ...] = (
@@ -58,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except BetterClaudeError as error:
-        remedy = f"\n{error.remedy}" if error.remedy else ""
-        print(f"better-claude: {error.message}{remedy}  [{error.slug}]", file=sys.stderr)
+        # A message may quote a repository's file: nothing in it may steer the terminal.
+        lines = "\n".join(filter(None, (error.message, error.remedy))).split("\n")
+        told = "\n".join(clean(line) for line in lines)
+        print(f"better-claude: {told}  [{error.slug}]", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader went away (`| head`): not an error, but Python would complain at exit.

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from better_claude.contract import Contract, HookTerms, load_contract
-from better_claude.errors import ContractError
+from better_claude.errors import ContractError, UsageError
 from better_claude.paths import Paths
+from better_claude.show.text import clean
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "check":
         return _check(args.file)
     project = args.project.absolute() if args.project is not None else None
+    if project is not None and not project.is_dir():
+        raise UsageError("no-such-folder", f"{project} is no folder", "Name a project folder.")
     contract = load_contract(Paths.from_environment().contract, project)
     rows = [*_values(contract), *_terms(contract)]
     if args.json:
@@ -40,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     name_width = max(len(name) for name, _, _ in rows)
     text_width = max(len(text) for _, text, _ in rows)
     for name, text, origin in rows:
-        print(f"{name:<{name_width}}  {text:<{text_width}}  {origin}")
+        # Names and patterns may be a repository's.
+        print(clean(f"{name:<{name_width}}  {text:<{text_width}}  {origin}"))
     return 0
 
 

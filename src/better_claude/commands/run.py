@@ -35,6 +35,7 @@ from better_claude.commands.groundwork import (
 from better_claude.errors import BetterClaudeError, UsageError
 from better_claude.model import Enforcement, fnv1a64
 from better_claude.paths import Paths
+from better_claude.show.text import clean
 
 _KEEP_DOCUMENTS_S = 30 * 86_400
 
@@ -195,4 +196,4 @@ def _become(program: str, call: Invocation, environ: Mapping[str, str]) -> NoRet
 
 def say(line: str) -> None:
     """Tell one thing on standard error."""
-    print(f"better-claude: {line}", file=sys.stderr)
+    print(f"better-claude: {clean(line)}", file=sys.stderr)
