@@ -207,3 +207,15 @@ def test_a_prefix_that_ours_does_not_call(
     assert "install --scope local" in found["remedy"]
     assert main(["install", "--scope", "local"]) == 0
     assert codes(doctor(capsys)[2]) == set()
+
+
+def test_a_token_that_others_may_read(settings: Path, capsys: Capture) -> None:
+    settings.write_text("{}")
+    settings.chmod(0o644)
+    capsys.readouterr()
+    assert main(["install", "--json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert f"chmod 600 {settings}" in note
+    assert codes(doctor(capsys)[2]) == {"token-readable"}
+    settings.chmod(0o600)
+    assert codes(doctor(capsys)[2]) == set()

@@ -17,7 +17,12 @@ from better_claude.claude.hooks.inventory import Hook, Inventory, take_inventory
 from better_claude.claude.hooks.startup import measure_starts
 from better_claude.claude.places import Places, Scope
 from better_claude.claude.settings.exec_form import unwrap, wrap
-from better_claude.claude.settings.file import SettingsFile, read_settings, write_settings
+from better_claude.claude.settings.file import (
+    SettingsFile,
+    is_readable_by_others,
+    read_settings,
+    write_settings,
+)
 from better_claude.claude.settings.in_force import StatedPrefix, stated_prefixes
 from better_claude.claude.settings.installation import identity
 from better_claude.claude.settings.overlay import PREFIX, is_launcher
@@ -136,6 +141,7 @@ def _installation(paths: Paths, places: Places) -> Iterator[Finding]:
     if is_launcher(winner.prefix) or winner.prefix == str(paths.launcher):
         yield from _launcher(Path(winner.prefix), paths)
         yield from _service(paths)
+        yield from _readable_token(paths, places)
         yield from _not_chained(winner, overruled)
     else:
         yield _foreign(winner, any(is_launcher(one.prefix) for one in overruled))
@@ -156,6 +162,22 @@ def _foreign(winner: StatedPrefix, is_installed: bool) -> Finding:
         remedy,
         file=str(winner.path),
     )
+
+
+def _readable_token(paths: Paths, places: Places) -> Iterator[Finding]:
+    path = places.settings(Scope.USER)
+    try:
+        is_in = paths.token.read_bytes().strip() in path.read_bytes()
+    except OSError:
+        return
+    if is_in and is_readable_by_others(path):
+        yield Finding(
+            Severity.WARNING,
+            "token-readable",
+            f"other users of this machine may read {path}, and with it our receiver's token.",
+            f"chmod 600 {path}",
+            file=str(path),
+        )
 
 
 def _not_chained(ours: StatedPrefix, overruled: Sequence[StatedPrefix]) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from better_claude.claude.settings.exec_form import unwrap, wrap, wrapped_places
 from better_claude.claude.settings.file import (
     SettingsFile,
     environment_of,
+    is_readable_by_others,
     read_settings,
     write_settings,
 )
@@ -199,6 +200,7 @@ def make_plan(paths: Paths, places: Places, scope: Scope, terms: Terms) -> Plan:
         *below.notes,
         *ours.notes,
         *_scope_notes(scope, paths),
+        *_token_notes(file, token),
         *_prefix_notes(places, scope, chained),
     )
     return Plan(
@@ -245,6 +247,14 @@ def _scope_notes(scope: Scope, paths: Paths) -> Iterator[str]:
         yield (
             "The client heeds telemetry variables only in your user settings: API calls and tokens"
             " are not recorded from here. Hooks, tools and servers are."
+        )
+
+
+def _token_notes(file: SettingsFile, token: str) -> Iterator[str]:
+    if token and is_readable_by_others(file.target):
+        yield (
+            f"Other users of this machine may read {file.target}, and with it our receiver's token:"
+            f" chmod 600 {file.target}"
         )
 
 

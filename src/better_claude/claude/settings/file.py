@@ -101,6 +101,14 @@ def environment_of(data: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def is_readable_by_others(path: Path) -> bool:
+    """Tell whether another user of this machine could read a file, as far as its own mode goes."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
+
+
 def write_settings(file: SettingsFile, content: bytes) -> None:
     """Replace the file by ``content``: temporary file, fsync, rename; mode and owner stay.
 
