@@ -235,15 +235,24 @@ def test_what_a_hook_adds_reaches_the_model(ours: Ours, event: str) -> None:
     assert api.heard("remember the milk")
 
 
-def test_a_project_can_only_tighten(ours: Ours, sandbox: Sandbox) -> None:
+def test_a_project_tightens_its_own_hooks_only(ours: Ours, sandbox: Sandbox) -> None:
     contract = sandbox.project / ".better-claude/contract.toml"
     contract.parent.mkdir(parents=True)
     contract.write_text('[hook_timeouts]\nPreToolUse = "500ms"\nPostToolUse = "900s"\n')
-    events = {"PreToolUse": "sleep 300", "PostToolUse": "true", "SessionStart": "true"}
-    document = hooks({event: [handler(command)] for event, command in events.items()})
-    write_json(sandbox.home / ".claude/settings.json", document)
+    guard, slow = "sleep 0.8; echo the guard answers", "sleep 300"
+    write_json(
+        sandbox.home / ".claude/settings.json",
+        hooks({"PreToolUse": [handler(guard)], "PostToolUse": [handler("true")]}),
+    )
+    write_json(sandbox.project / ".claude/settings.json", hooks({"PreToolUse": [handler(slow)]}))
     with MessagesApi(STEPS) as api:
         session = Client(sandbox, api).run(through=RUN)
     wait_until(lambda: len(hook_runs(ours, session)) == 3, 5)
-    limits = {run["event"]: run["timeout_ms"] for run in hook_runs(ours, session)}
-    assert limits == {"SessionStart": 60_000, "PreToolUse": 500, "PostToolUse": 5000}
+    assert {
+        run["command"]: (run["outcome"], run["timeout_ms"]) for run in hook_runs(ours, session)
+    } == {
+        slow: ("timeout", 500),
+        # A cloned repository must not be able to stop the user's own guard.
+        guard: ("ok", 2000),
+        "true": ("ok", 5000),
+    }
