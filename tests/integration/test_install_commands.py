@@ -414,3 +414,16 @@ def test_a_blank_file_is_installed_into_twice(settings: Path, call: Callable[...
     assert call("install")["status"] == "already installed"
     assert call("uninstall")["status"] == "restored byte for byte"
     assert settings.read_text() == "\n"
+
+
+def test_many_installs_at_once_are_one(sandbox: Sandbox, settings: Path) -> None:
+    words = [sys.executable, "-P", "-m", "better_claude", "install", "--yes"]
+    several = [
+        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=-1)
+        for _ in range(4)
+    ]
+    errors = [one.communicate(timeout=30)[1].decode() for one in several]
+    assert min(one.returncode for one in several) == 0
+    assert all("[settings-changed]" in error for error in errors if error)
+    assert main(["uninstall"]) == 0
+    assert settings.read_text() == MINE

@@ -18,6 +18,7 @@ from better_claude.claude.places import Places, Scope
 from better_claude.claude.settings.exec_form import unwrap, wrap, wrapped_places
 from better_claude.claude.settings.file import (
     SettingsFile,
+    check_unchanged,
     environment_of,
     is_readable_by_others,
     read_settings,
@@ -67,6 +68,7 @@ from better_claude.contract import Contract, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, SettingsError
 from better_claude.model import Enforcement
 from better_claude.paths import Paths
+from better_claude.service.lock import turn
 from better_claude.service.start import start_service
 from better_claude.show.jsonl import json_line
 from better_claude.show.text import clean
@@ -170,7 +172,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"mode = {args.mode}: written to {paths.contract}")
     lay_ground(paths, contract)
     if not plan.is_installed:
-        _write(paths, plan)
+        with turn(paths.state / "install.lock"):
+            _write(paths, plan)
     problem = _start(paths)
     if problem and told:
         print(f"better-claude: {problem}", file=sys.stderr)
@@ -341,6 +344,8 @@ def _write(paths: Paths, plan: Plan) -> None:
         feeds=bool(plan.overlay.forward),
     )
     written = plan.unwrapped.encode("utf-8")
+    # Nobody's record is replaced by one of a file that is not written: two may install at once.
+    check_unchanged(plan.file)
     save(paths.installs, StoredInstallation(record, None if created else original, written))
     write_settings(plan.file, content)
     if plan.scope is Scope.USER:

@@ -73,7 +73,7 @@ def lock_owner(path: Path) -> Owner | None:
 
 @contextlib.contextmanager
 def turn(path: Path) -> Iterator[None]:
-    """Wait for one's turn among those who start the service."""
+    """Wait for one's turn among those who want to do the same thing: start the service, say."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -124,10 +124,24 @@ def write_settings(file: SettingsFile, content: bytes) -> None:
         ) from error
 
 
+def check_unchanged(file: SettingsFile) -> None:
+    """Raise SettingsError (``settings-changed``) if a file is not what it was when it was read."""
+    try:
+        now: bytes | None = file.target.read_bytes()
+    except FileNotFoundError:
+        now = None
+    if now != file.content:
+        raise SettingsError(
+            "settings-changed",
+            f"{file.path} was changed by somebody else in the meantime",
+            "Nothing was written. Run the command again.",
+        )
+
+
 def remove_settings(file: SettingsFile) -> None:
     """Remove a file that was made by us; raises SettingsError as `write_settings` does."""
     try:
-        _check_unchanged(file)
+        check_unchanged(file)
         file.target.unlink()
     except OSError as error:
         raise SettingsError(
@@ -191,19 +205,6 @@ def _check_folder(path: Path, folder: Path) -> None:
         )
 
 
-def _check_unchanged(file: SettingsFile) -> None:
-    try:
-        now: bytes | None = file.target.read_bytes()
-    except FileNotFoundError:
-        now = None
-    if now != file.content:
-        raise SettingsError(
-            "settings-changed",
-            f"{file.path} was changed by somebody else in the meantime",
-            "Nothing was written. Run the command again.",
-        )
-
-
 def _replace(file: SettingsFile, content: bytes) -> None:
     folder = file.target.parent
     descriptor, name = tempfile.mkstemp(prefix=f".{file.target.name}.", dir=folder)
@@ -214,7 +215,7 @@ def _replace(file: SettingsFile, content: bytes) -> None:
             _like_before(stream.fileno(), file.target)
             stream.flush()
             os.fsync(stream.fileno())
-        _check_unchanged(file)
+        check_unchanged(file)
         temporary.replace(file.target)
     except BaseException:
         with contextlib.suppress(OSError):
