@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 NAME_LENGTH = 64
 UNNAMED = "unnamed"
 
+# A name stands near the beginning; shlex takes a minute for a word of a megabyte.
+_READ_LENGTH = 4096
+
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _OPERATOR = re.compile(r"[();|&]+")
 _REDIRECTION = re.compile(r"[<>]+")
@@ -112,6 +115,7 @@ def hook_name(command: str) -> str:
     ``bash -c 'FOO=1 check x'`` is ``check``. Where nothing can be made out it is the first word,
     and ``unnamed`` for a command without words.
     """
+    command = command[:_READ_LENGTH]
     name = _name(command, depth=0) or next(iter(command.split()), "")
     return _UNPRINTABLE.sub("", name)[:NAME_LENGTH] or UNNAMED
 

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +66,11 @@ def test_any_text_gets_a_bounded_printable_name(command: str) -> None:
     name = hook_name(command)
     assert 0 < len(name) <= NAME_LENGTH
     assert not any(ord(character) < 0x20 for character in name)
+
+
+def test_a_word_of_a_megabyte_is_named_at_once() -> None:
+    """A repository's settings may hold one; shlex alone would take a minute."""
+    started = time.process_time()
+    assert hook_name("check " + "a" * (1 << 20)) == "check"
+    assert len(hook_name("a" * (1 << 20))) == 64
+    assert time.process_time() - started < 1

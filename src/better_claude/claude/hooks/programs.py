@@ -11,6 +11,8 @@ from pathlib import Path
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# A program stands near the beginning; shlex takes a minute for a word of a megabyte.
+_READ_LENGTH = 4096
 _OPERATORS = frozenset("();<>|&\n")
 # Commands that ask whether something is there, or go elsewhere: what follows may be meant so.
 _CONDITIONAL = re.compile(r"\|\||(?:^|[;&(\n\s])(?:if|test|\[|\[\[|command|which|type|cd|pushd)\s")
@@ -96,7 +98,7 @@ def interpreter_of(program: str) -> str:
 
 def _first_command(command: str) -> list[str]:
     """Return the first simple command's words, without assignments and wrappers."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars="();<>|&\n")
+    lexer = shlex.shlex(command[:_READ_LENGTH], posix=True, punctuation_chars="();<>|&\n")
     lexer.whitespace = " \t\r"
     lexer.commenters = ""
     lexer.whitespace_split = True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from tests.sandbox import Sandbox
 
-from better_claude.claude.hooks.diagnosis import Finding, Setting, Severity, diagnose
+from better_claude.claude.hooks.diagnosis import Finding, Setting, Severity, diagnose, start_of
 from better_claude.claude.hooks.inventory import Hook, Inventory, take_inventory
 from better_claude.claude.places import Places, Scope
 from better_claude.contract import Limits, load_contract
@@ -316,3 +317,13 @@ def test_a_plugins_impossible_paths_are_passed_over(places: Places, given: str) 
     write(places.settings(Scope.USER), {"enabledPlugins": {"p@m": True, "q@m": True}})
     found = take_inventory(places)
     assert (found.hooks, found.flaws) == ((), ())
+
+
+def test_a_command_of_a_megabyte_is_read_at_once(places: Places) -> None:
+    started = time.process_time()
+    assert start_of(take(places, "a" * (1 << 20)), places).interpreter == ""
+    assert time.process_time() - started < 1
+
+
+def take(places: Places, command: str) -> Hook:
+    return Hook("user", "", "Stop", "", "command", command, ())
