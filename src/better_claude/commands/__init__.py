@@ -59,17 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except BetterClaudeError as error:
-        # A message may quote a repository's file: nothing in it may steer the terminal.
-        lines = "\n".join(filter(None, (error.message, error.remedy))).split("\n")
-        told = "\n".join(clean(line) for line in lines)
-        print(f"better-claude: {told}  [{error.slug}]", file=sys.stderr)
-        return error.exit_code
+        return _tell(error)
     except BrokenPipeError:
         # The reader went away (`| head`): not an error, but Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 141
+    except OSError as error:
+        # What no verb foresaw: a full disk below standard output, a folder that went away.
+        _print_no_more()
+        return _tell(BetterClaudeError("system-error", str(error)))
     except KeyboardInterrupt:
         return 130
+
+
+def _tell(error: BetterClaudeError) -> int:
+    # A message may quote a repository's file: nothing in it may steer the terminal.
+    lines = "\n".join(filter(None, (error.message, error.remedy))).split("\n")
+    told = "\n".join(clean(line) for line in lines)
+    print(f"better-claude: {told}  [{error.slug}]", file=sys.stderr)
+    return error.exit_code
+
+
+def _print_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -1,5 +1,7 @@
-"""What a repository wrote never steers the terminal, wherever we quote it."""
+"""What the world does to a command: text that would steer the terminal, a disk that is full."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,12 @@ def test_an_unknown_name_in_a_projects_contract(
 def test_a_project_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["contract", "show", "--project", "/no/such"]) == 2
     assert "[no-such-folder]" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_traceback() -> None:
+    words = [sys.executable, "-P", "-m", "better_claude", "contract", "show"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("[system-error]\n")
+    assert "Traceback" not in done.stderr
