@@ -28,7 +28,7 @@ from better_claude.claude.settings.installation import identity
 from better_claude.claude.settings.overlay import PREFIX, is_launcher
 from better_claude.commands.asking import agrees
 from better_claude.commands.groundwork import check_launcher_path, lay_ground
-from better_claude.commands.install import diff_lines
+from better_claude.commands.install_plan import diff_lines
 from better_claude.contract import Contract, Limits, load_contract
 from better_claude.errors import BetterClaudeError, ContractError, UsageError
 from better_claude.hook_names import hook_name
