@@ -1,8 +1,6 @@
 """doctor as it is called: exit status, output, fixes, and interpreters that are really started."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,7 @@ Json = dict[str, Any]
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def home(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    for name, value in sandbox.environ().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(sandbox.project)
-    yield
-    stop_service(sandbox.paths)
+pytestmark = pytest.mark.usefixtures("commands_home")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,13 @@ import pytest
 from tests.sandbox import Sandbox
 
 from better_claude.commands import main
-from better_claude.service.start import stop_service
 
 Json = dict[str, Any]
 Capture = pytest.CaptureFixture[str]
 MINE = '{\n\t"model": "opus",\n\n\t"env": { "EDITOR": "vi" },\n\t"note": "caf\\u00e9 ö"\n}'
 
 
-@pytest.fixture(autouse=True)
-def home(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Live in the sandbox, and stop its service at the end."""
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    for name, value in sandbox.environ().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(sandbox.project)
-    yield
-    stop_service(sandbox.paths)
+pytestmark = pytest.mark.usefixtures("commands_home")
 
 
 @pytest.fixture
