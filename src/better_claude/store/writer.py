@@ -206,7 +206,10 @@ class Writer:
         if cursor.rowcount != len(rows):
             # Rare: some are known. Only the new ones may be added up, so look at each.
             self._connection.execute("ROLLBACK TO runs")
-            rows = [row for row in rows if self._store_run(row)]
+            # All that is taken back before any is stored: an hour made again holds no new row yet.
+            for row in rows:
+                self._take_back(row)
+            rows = [row for row in rows if self._connection.execute(_INSERT_RUN, row).rowcount]
         self._connection.execute("RELEASE runs")
         rollup.add_runs(self._connection, rows)
         self._sessions.count_runs(rows, self._texts)
@@ -215,19 +218,16 @@ class Writer:
         )
         return len(rows)
 
-    def _store_run(self, row: RunRow) -> bool:
-        """Store one run if it is new, or if it was thought lost; tell whether it was stored."""
+    def _take_back(self, row: RunRow) -> None:
+        """Remove the run of ``row`` if it was thought lost and has ended after all."""
         old = self._connection.execute(_FIND_RUN, row[: RUN + 1]).fetchone()
-        if old is not None:
-            if old[OUTCOME] != _LOST or row[OUTCOME] == _LOST:
-                return False
-            self._connection.execute(
-                "DELETE FROM runs WHERE (hook, start_ns, run) = (?, ?, ?)", row[: RUN + 1]
-            )
-            rollup.rebuild(self._connection, old)
-            self._sessions.count_runs([old], self._texts, sign=-1)
-        self._connection.execute(_INSERT_RUN, row)
-        return True
+        if old is None or old[OUTCOME] != _LOST or row[OUTCOME] == _LOST:
+            return
+        self._connection.execute(
+            "DELETE FROM runs WHERE (hook, start_ns, run) = (?, ?, ?)", row[: RUN + 1]
+        )
+        rollup.rebuild(self._connection, old)
+        self._sessions.count_runs([old], self._texts, sign=-1)
 
     def _store_starts(self, starts: Sequence[RunStart], ends: Sequence[Run]) -> int:
         ended = {run.run for run in ends}

@@ -166,10 +166,14 @@ def test_a_lost_run_lasts_no_less_than_nothing(path: Path, writer: Writer) -> No
     assert rows(path, "SELECT wall_ns FROM runs") == [(0,)]
 
 
-def test_a_run_thought_lost_whose_end_comes_after_all(path: Path, writer: Writer) -> None:
+@pytest.mark.parametrize("order", [(1, 3), (3, 1), (3, 1, 3, 1)])
+def test_a_run_thought_lost_whose_end_comes_after_all(
+    path: Path, writer: Writer, order: tuple[int, ...]
+) -> None:
     writer.commit([make_start(), make_run(2)])
     writer.mark_lost([f"{1:016x}"], BEGIN_NS + 10_000_000_000)
-    writer.commit([make_run(wall_ns=5 * MS), make_run(3)])
+    ends = {1: make_run(wall_ns=5 * MS), 3: make_run(3)}
+    writer.commit([ends[number] for number in order])
     assert rows(path, "SELECT outcome, wall_ns FROM runs WHERE run = 1") == [(0, 5 * MS)]
     hours = rows(path, "SELECT runs, ok, lost, wall_sum_ns FROM run_hours")
     assert hours == [(3, 3, 0, 45 * MS)]
