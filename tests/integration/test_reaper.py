@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.launcher_driver import Client, launcher_binary, start
+from tests.namespaces import unshare
 from tests.sandbox import Sandbox
 from tests.service_driver import (
     Service,
@@ -262,3 +263,23 @@ def test_those_that_multiply_are_ended_too() -> None:
     with child(RUN, code):
         assert end_orphans([RUN], 0.05) >= 1
         assert find_orphans([RUN]) == set()
+
+
+def test_a_run_in_another_pid_namespace_goes_on(service: Service, launched: Client) -> None:
+    # What a client in a sandbox is: its own process ids, our state folder.
+    hook = launched.hook_argv("sleep 3; echo done")
+    client = (
+        "import os, subprocess; os.environ['CLAUDE_PID'] = str(os.getpid());"
+        f"subprocess.run({hook!r}, stdin=subprocess.DEVNULL, start_new_session=True)"
+    )
+    done = subprocess.run(
+        [*unshare("--mount-proc"), sys.executable, "-c", client],
+        env=launched.environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout == "done\n"
+    assert the_run(service).outcome is Outcome.OK
+    assert not service.running()

@@ -30,15 +30,26 @@ def find_orphans(runs: Collection[str], spared: Collection[int] = ()) -> set[Orp
     ourselves, never one of ``spared``, and nothing that started us or one of them. A process that
     has rewritten its environment and lost its parent is not found.
     """
-    signs = frozenset(VARIABLE + run.encode() for run in runs)
     spare = {ancestor for pid in (os.getpid(), *spared) for ancestor in _line_of(pid)}
     found: set[int] = set()
-    for pid in proc.process_ids():
-        if pid in found or proc.owner(pid) != os.getuid():
-            continue
-        if not signs.isdisjoint(proc.environment(pid)):
+    for pid, _ in _carriers(runs):
+        if pid not in found:
             found.update(proc.tree(pid))
     return set(_identified(found - spare))
+
+
+def find_elsewhere(runs: Collection[str]) -> dict[str, Orphan]:
+    """Return a process of each of these runs that goes on in another PID namespace than ours.
+
+    A client in a sandbox (``unshare --pid``, a container with our state folder) has launchers
+    whose process ids mean nothing here: that one is not running says nothing of its run.
+    """
+    ours = proc.pid_namespace("self")
+    found: dict[str, Orphan] = {}
+    for pid, run in _carriers(runs):
+        if run not in found and proc.pid_namespace(pid) not in ("", ours):
+            found.update((run, orphan) for orphan in _identified([pid]))
+    return found
 
 
 def end_orphans(runs: Collection[str], grace_s: float, spared: Collection[int] = ()) -> int:
@@ -61,6 +72,15 @@ def end_orphans(runs: Collection[str], grace_s: float, spared: Collection[int] =
                 _send(orphan, signal.SIGKILL)
         time.sleep(_PAUSE_S)
     return len(met)
+
+
+def _carriers(runs: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield our user's processes that carry one of these run ids, each with its run."""
+    signs = {VARIABLE + run.encode(): run for run in runs}
+    for pid in proc.process_ids():
+        if proc.owner(pid) == os.getuid():
+            for sign in signs.keys() & set(proc.environment(pid)):
+                yield pid, signs[sign]
 
 
 def _line_of(pid: int) -> Iterator[int]:

@@ -137,8 +137,17 @@ def socket_inodes(pid: int) -> set[int] | None:
 
 def network_namespace(pid: int | str) -> str:
     """Return what names the network namespace of a process, or ``""``."""
+    return _namespace(pid, "net")
+
+
+def pid_namespace(pid: int | str) -> str:
+    """Return what names the PID namespace of a process, or ``""``."""
+    return _namespace(pid, "pid")
+
+
+def _namespace(pid: int | str, kind: str) -> str:
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115
+        return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115
     except OSError:
         return ""
 

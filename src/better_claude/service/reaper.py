@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from better_claude.act.orphans import end_orphans
+from better_claude.act.orphans import Orphan, end_orphans, find_elsewhere
 from better_claude.clock import Clock
 from better_claude.collect import proc
 from better_claude.model import Mode, Record, Run, RunStart
@@ -24,6 +24,9 @@ class Reaper:
     run is lost. A tool's was killed by the client together with the command, and what lives on is
     a background task that the user may want: the run is lost, nothing is ended. A server's
     launcher became the server, so its end is the run's regular end.
+
+    A launcher that was never seen alive may be one of another PID namespace, where its id means
+    another process: as long as anything there carries the run's id, the run goes on.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Reaper:
         self._grace_s = grace_s
         self._begun: dict[str, Begun] = {}
         self._seen_alive: set[str] = set()
+        self._elsewhere: dict[str, Orphan] = {}
 
     def notice(self, records: Sequence[Record] | Sequence[RunningRun]) -> None:
         """Take note of starts, and of ends, in whatever order they come."""
@@ -53,7 +57,8 @@ class Reaper:
             return
         # A launcher writes its end before it exits: what it wrote is in the spool by now.
         await self._recorder.drain()
-        lost = [self._begun[run] for run in gone if run in self._begun]
+        await self._find_elsewhere(gone & self._begun.keys() - self._seen_alive)
+        lost = [self._begun[run] for run in gone & self._begun.keys() - self._elsewhere.keys()]
         try:
             await self._end_what_is_left([begun for begun in lost if begun.mode is Mode.HOOK])
         finally:
@@ -65,7 +70,16 @@ class Reaper:
     def _gone(self) -> set[str]:
         return {run for run, begun in self._begun.items() if not self._lives(begun)}
 
+    async def _find_elsewhere(self, runs: set[str]) -> None:
+        for run in runs:
+            self._elsewhere.pop(run, None)
+        if runs:
+            self._elsewhere.update(await asyncio.to_thread(find_elsewhere, runs))
+
     def _lives(self, begun: Begun) -> bool:
+        elsewhere = self._elsewhere.get(begun.run)
+        if elsewhere is not None:
+            return proc.is_running(elsewhere.pid, elsewhere.ticks)
         lives = proc.is_running(begun.launcher_pid, begun.launcher_ticks)
         if lives:
             self._seen_alive.add(begun.run)
@@ -93,3 +107,4 @@ class Reaper:
     def _forget(self, run: str) -> None:
         self._begun.pop(run, None)
         self._seen_alive.discard(run)
+        self._elsewhere.pop(run, None)
