@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -80,7 +81,9 @@ static void write_patiently(int fd, const char *bytes, size_t length)
         uint64_t now_ns = monotonic_ns();
         if (now_ns >= give_up_ns || os_wait(&ready, 1, (int64_t)(give_up_ns - now_ns)) <= 0)
             return;
-        ssize_t got = write(fd, bytes + put, length - put);
+        /* As much as a pipe that polls writable takes at once (pipe(7)). */
+        size_t part = length - put > PIPE_BUF ? PIPE_BUF : length - put;
+        ssize_t got = write(fd, bytes + put, part);
         if (got < 0 && errno != EINTR && errno != EAGAIN)
             return;
         put += got > 0 ? (size_t)got : 0;

@@ -368,7 +368,8 @@ struct answer answer_read(const char *bytes, size_t length)
     scan_init(&scan, answer_found, &answer);
     while (length > 0 && is_space(bytes[length - 1]))
         length--;
-    if (length == 0)
+    /* An answer that comes in many pieces is read once, not once a piece. */
+    if (length == 0 || bytes[length - 1] != '}')
         return answer;
     /* The object has to end where the text does: the client reads anything else as plain text. */
     scan_feed(&scan, bytes, length - 1);

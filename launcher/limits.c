@@ -44,10 +44,13 @@ static bool may_be_hook(const struct event *event)
     return !event->is_jsonrpc && !scan_complete(&event->scan);
 }
 
-/* A hook whose event has not come yet has the limits of an unnamed event, from the same start. */
+/* A hook whose event has not come yet has the limits of an unnamed event, from the same start. What is
+ * being stopped, or has ended, keeps those that held: an event may still come in afterwards. */
 void apply_limits(struct supervision *s)
 {
     struct run *run = s->job->run;
+    if (s->phase != RUNNING)
+        return;
     s->deadline_ns = NEVER;
     if (run->mode != MODE_HOOK)
         return;
@@ -79,10 +82,13 @@ void reap(struct supervision *s)
     s->tree_empty = pid < 0 && errno == ECHILD;
 }
 
-static void signal_listed(int signal)
+/* Where nothing can be listed (no /proc, no descriptor left) it is for the child alone. */
+static void signal_listed(const struct supervision *s, int signal)
 {
     for (size_t i = 0; i < tree.count; i++)
         kill(tree.pids[i], signal);
+    if (tree.count == 0 && !s->child_ended)
+        kill(s->child, signal);
 }
 
 /* Stopped processes cannot fork. Passes go on until one sees the same processes as the one before:
@@ -106,7 +112,7 @@ static void kill_tree(struct supervision *s)
         os_cgroup_kill(s->cgroup);
     for (reap(s); !s->tree_empty && monotonic_ns() < give_up_ns; reap(s)) {
         freeze_tree(give_up_ns);
-        signal_listed(SIGKILL);
+        signal_listed(s, SIGKILL);
         reap(s);
         if (s->tree_empty)
             return;
@@ -124,8 +130,8 @@ void begin_stop(struct supervision *s, enum reason reason, int signal)
     s->deadline_ns = NEVER;
     /* First the whole list: who hears of it early may end and leave its children where we have been. */
     os_list_tree(&tree, 0);
-    signal_listed(signal);
-    signal_listed(SIGCONT);
+    signal_listed(s, signal);
+    signal_listed(s, SIGCONT);
 }
 
 static void pass_limit(struct supervision *s, enum reason reason)

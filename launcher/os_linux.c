@@ -62,16 +62,32 @@ static uint64_t take_number(const char **at)
     return number;
 }
 
-/* Returns field `number` (counted as in proc(5)) of a process's stat, 0 if unknown. The name in
- * field 2 may hold anything, so counting begins behind its last parenthesis. */
-static uint64_t stat_field(pid_t pid, int number)
+/* Returns field `number` (counted as in proc(5)) of the text of a stat file, 0 if unknown. The name
+ * in field 2 may hold anything, so counting begins behind its last parenthesis. */
+static uint64_t field_of(const char *stat, int number)
 {
-    char stat[FILE_MAX];
-    read_process(pid, "/stat", stat, sizeof stat);
     const char *at = strrchr(stat, ')');
     for (int field = 2; at != NULL && field < number; field++)
         at = strchr(at + 1, ' ');
     return at == NULL ? 0 : take_number(&at);
+}
+
+static uint64_t stat_field(pid_t pid, int number)
+{
+    char stat[FILE_MAX];
+    read_process(pid, "/stat", stat, sizeof stat);
+    return field_of(stat, number);
+}
+
+/* In a PID namespace without a /proc of its own (unshare --pid) the numbers there are not those that
+ * kill(2) means, and would have us look at strangers and end them. */
+static bool proc_is_ours(void)
+{
+    char own[24], link[24];
+    struct text name = text_in(own, sizeof own);
+    text_number(&name, (uint64_t)getpid());
+    ssize_t length = readlink("/proc/self", link, sizeof link);
+    return length == (ssize_t)name.length && memcmp(link, own, name.length) == 0;
 }
 
 /* ------------------------------------------------------------------------------------ ancestry */
@@ -93,8 +109,11 @@ static void read_parent(struct ancestry *ancestry, pid_t pid, const char *self)
 
 void os_ancestry(struct ancestry *ancestry, enum ancestry_depth depth, const char *self)
 {
-    *ancestry = (struct ancestry){.start_ticks = stat_field(getpid(), 22)};
-    if (depth == OURSELVES)
+    char stat[FILE_MAX];
+    /* By this name it is us in every namespace. */
+    read_at(AT_FDCWD, "/proc/self/stat", stat, sizeof stat);
+    *ancestry = (struct ancestry){.start_ticks = field_of(stat, 22)};
+    if (depth == OURSELVES || !proc_is_ours())
         return;
     ancestry->grandparent = (long)stat_field(getppid(), 4);
     read_parent(ancestry, getppid(), self);
@@ -250,6 +269,8 @@ void os_list_tree(struct tree *tree, int signal)
     text_number(&name, (uint64_t)getpid());
     tree->count = 0;
     tree->signal = signal;
+    if (!proc_is_ours())
+        return;
     if (!add_children(tree, getpid(), own)) {
         list_by_parent(tree);
         return;
@@ -374,10 +395,12 @@ void os_end_by_signal(int signal)
 /* ---------------------------------------------------------------------------------------- spawn */
 
 /* In a vforked child: only system calls, and nothing of the parent's memory written. */
-static void become(const struct spawn *spawn)
+static void become(const struct spawn *spawn, pid_t launcher)
 {
     /* Whoever kills us with SIGKILL means the command: it must not live on unwatched. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != launcher)
+        _exit(126); /* killed already */
     for (int fd = 0; fd < 3; fd++)
         if (spawn->fds[fd] >= 0 && dup2(spawn->fds[fd], fd) < 0)
             _exit(126);
@@ -404,13 +427,13 @@ static pid_t fork_into(int cgroup)
 
 pid_t os_spawn(struct spawn *spawn)
 {
-    pid_t pid = spawn->cgroup < 0 ? -1 : fork_into(spawn->cgroup);
+    pid_t launcher = getpid(), pid = spawn->cgroup < 0 ? -1 : fork_into(spawn->cgroup);
     if (pid < 0) {
         spawn->cgroup = -1;
         pid = vfork();
     }
     if (pid == 0)
-        become(spawn);
+        become(spawn, launcher);
     return pid;
 }
 

@@ -213,7 +213,6 @@ void serve_leftovers(struct supervision *s)
     if (fork() != 0)
         return;
     s->deadline_ns = s->next_look_ns = NEVER;
-    s->phase = RUNNING;
     while (relay_is_open(&s->out) || relay_is_open(&s->err) || !relay_is_empty(&s->out) ||
            !relay_is_empty(&s->err)) {
         wait_for_news(s);

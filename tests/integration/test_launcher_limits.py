@@ -23,10 +23,12 @@ from tests.launcher_driver import (
     event,
     hook_key,
     processes,
+    start,
     survivors,
     wait_until,
     write_policy,
 )
+from tests.namespaces import unshare
 
 from better_claude.model import Run, RunStart
 
@@ -674,6 +676,41 @@ def test_left_over_process_keeps_its_stdin(client: Client) -> None:
         running.finish(event())
     assert wait_until((client.project / "done").exists, 3)
     assert (client.project / "copy").read_bytes() == event()
+
+
+def test_event_that_comes_after_the_hook_keeps_nobody_busy(client: Client, mark: str) -> None:
+    client.write_policy(limits(timeout_ms=50))
+    with client.start_hook(f"exec 3<&0; sh -c 'sleep 1; exit' {mark} <&3 & exit 0") as running:
+        running.process.wait(5)
+        assert running.stdin is not None
+        running.stdin.send(event())
+        time.sleep(0.6)
+        busy = {pid: processor_seconds(pid) for pid in marked(mark)}
+    assert len(busy) == 2  # the launcher's copy, and who writes to it
+    assert max(busy.values()) < 0.2
+    assert wait_until(lambda: not marked(mark))
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_another_namespaces_proc_misleads_nobody(client: Client) -> None:
+    """Without a /proc of its own a PID namespace shows the ids of strangers."""
+    client.write_policy(limits())
+    hook = [client.prefix, "exec sleep 5"]
+    code = (
+        "import os, subprocess, sys; os.environ['CLAUDE_PID'] = str(os.getpid());"
+        f"sys.exit(subprocess.run({hook!r}, start_new_session=True).returncode)"
+    )
+    with start(
+        [*unshare(), sys.executable, "-c", code], client.environment(), client.project
+    ) as running:
+        running.finish(event())
+    end = client.last()
+    assert (end.outcome, end.processes) == ("timeout", 1)
+    assert end.stop_ns < GRACE_MS * 1_000_000 + SLACK_NS
 
 
 def test_hook_that_leaves_nothing_is_counted_so(client: Client) -> None:
