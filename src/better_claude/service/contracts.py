@@ -14,7 +14,7 @@ from better_claude.contract.load import PROJECT_FILE, built_in_contract
 from better_claude.errors import ContractError
 from better_claude.paths import Paths
 
-# Inode, size and time of change of a file; None where there is none.
+# Inode, size and time of the last change, of its mode too; None where there is no file.
 _Mark = tuple[int, int, int] | None
 _MAXIMUM_KNOWN = 256
 
@@ -33,6 +33,7 @@ class ContractWatch:
         self._known: dict[str, None] = {}
         self._noted: _Mark = None
         self._marks: tuple[dict[str, _Mark], dict[str, tuple[_Mark, ...]]] | None = None
+        self._error: ContractError | None = None
         self._user: Contract | None = None
         self._projects: dict[str, Contract] = {}
 
@@ -42,12 +43,19 @@ class ContractWatch:
         return self._user or built_in_contract()
 
     def notice(self, projects: Iterable[str]) -> bool:
-        """Take note of project folders; tell whether one is new."""
-        before = len(self._known)
+        """Take note of project folders, the latest last; tell whether one is new.
+
+        Those that nobody spoke of for longest are forgotten where there are too many.
+        """
+        news = False
         for project in projects:
-            if project.startswith("/") and len(self._known) < _MAXIMUM_KNOWN:
-                self._known.setdefault(project)
-        return len(self._known) > before
+            if project.startswith("/"):
+                news = news or project not in self._known
+                self._known.pop(project, None)
+                self._known[project] = None
+        while len(self._known) > _MAXIMUM_KNOWN:
+            del self._known[next(iter(self._known))]
+        return news
 
     async def look(self) -> None:
         """Publish the policy if a contract file or a settings file changed.
@@ -58,7 +66,7 @@ class ContractWatch:
         noted = _mark(self._paths.projects)
         if noted != self._noted:
             self._noted = noted
-            self.notice(reversed(noted_projects(self._paths)))
+            self.notice(noted_projects(self._paths))
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._look, list(self._known))
 
@@ -67,21 +75,30 @@ class ContractWatch:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _look(self, known: list[str]) -> None:
-        marks = {project: _mark(Path(project) / PROJECT_FILE) for project in known}
+        found = {project: _mark(Path(project) / PROJECT_FILE) for project in known}
+        with_contract = [project for project, mark in found.items() if mark is not None]
+        marks = {project: found[project] for project in with_contract[-MAXIMUM_PROJECTS:]}
         marks[""] = _mark(self._paths.contract)
         # The user's own hooks are known before any project: the state folder has none of its own.
         folders = [str(self._paths.state), *known]
         settings = {folder: _settings_marks(folder) for folder in folders}
         if (marks, settings) == self._marks and self._paths.policy.exists():
+            self._complain()
             return
         self._marks = None
         errors = [*self._load_user(), *self._load_projects(marks)]
         if self._user is not None:
             hooks = known_hooks(folders)
             publish_policy(self._paths, self._user, self._projects, hooks)
-        if errors:
-            raise errors[0]
+        # A file that cannot be understood is not read again before it changes.
         self._marks = (marks, settings)
+        self._error = errors[0] if errors else None
+        self._complain()
+
+    def _complain(self) -> None:
+        if self._error is not None:
+            # Without this each time adds to what the error remembers of where it was raised.
+            raise self._error.with_traceback(None)
 
     def _load_user(self) -> list[ContractError]:
         try:
@@ -92,8 +109,8 @@ class ContractWatch:
 
     def _load_projects(self, marks: dict[str, _Mark]) -> list[ContractError]:
         errors = []
-        folders = [folder for folder, mark in marks.items() if folder and mark is not None]
-        for folder in folders[:MAXIMUM_PROJECTS]:
+        folders = [folder for folder in marks if folder]
+        for folder in folders:
             try:
                 self._projects[folder] = load_contract(self._paths.contract, Path(folder))
             except ContractError as error:
@@ -120,4 +137,4 @@ def _mark(path: Path) -> _Mark:
     # Opening a pipe would wait for a writer; whatever is not a file counts as absent.
     if not stat.S_ISREG(status.st_mode):
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_ctime_ns

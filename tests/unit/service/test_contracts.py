@@ -74,6 +74,46 @@ async def test_a_broken_contract_keeps_what_was_in_force(paths: Paths) -> None:
     watch.close()
 
 
+async def test_a_broken_contract_is_said_again_but_read_once(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths.contract.parent.mkdir(parents=True, exist_ok=True)
+    watch = ContractWatch(paths)
+    await watch.look()
+    reads: list[Path] = []
+
+    def broken(path: Path, *_: Path) -> None:
+        reads.append(path)
+        raise ContractError("contract-unreadable", "broken", "Mend it.")
+
+    monkeypatch.setattr("better_claude.service.contracts.load_contract", broken)
+    paths.contract.write_text("[")
+    for _ in range(3):
+        with pytest.raises(ContractError, match="broken"):
+            await watch.look()
+    assert len(reads) == 1
+    paths.contract.chmod(0o644)
+    with pytest.raises(ContractError, match="broken"):
+        await watch.look()
+    assert len(reads) == 2
+    watch.close()
+
+
+async def test_the_newest_projects_are_the_ones_in_force(paths: Paths, tmp_path: Path) -> None:
+    watch = ContractWatch(paths)
+    for number in range(300):
+        contract = tmp_path / f"p{number}/.better-claude/contract.toml"
+        contract.parent.mkdir(parents=True)
+        contract.write_text('[hook_timeouts]\nStop = "70ms"\n')
+        assert watch.notice([str(tmp_path / f"p{number}")])
+    assert not watch.notice([str(tmp_path / "p100")])
+    await watch.look()
+    text = paths.policy.read_text()
+    in_force = [n for n in range(300) if f" {project_key(str(tmp_path / f'p{n}'))} Stop " in text]
+    assert in_force == [100, *range(237, 300)]
+    watch.close()
+
+
 def test_a_command_that_is_also_waited_for_is_no_background_hook(tmp_path: Path) -> None:
     write_hooks(
         tmp_path,
