@@ -20,6 +20,8 @@ ANY_EVENT = "*"
 # What the launcher is asked to read at every run must stay small, whatever a repository holds.
 MAXIMUM_PROJECTS = 64
 MAXIMUM_PROJECT_TERMS = 64
+# A launcher takes a file of a megabyte or more for none of ours, and the user's limits with it.
+MAXIMUM_PROJECTS_BYTES = 256 << 10
 MAXIMUM_BACKGROUND = 64
 MAXIMUM_USERS_OWN = 1024
 _LONGEST_PATTERN = 512
@@ -82,13 +84,22 @@ def build_policy(
     lines += [*_background(contract, known.background), *_terms(USER, contract)]
     if projects:
         lines += _owners(known.users_own)
-    for folder, own in list(projects.items())[:MAXIMUM_PROJECTS]:
-        scope = project_key(folder)
-        if _event_table(own) != _event_table(contract):
-            lines += _events(scope, own)
-        lines += _terms(scope, own)
+    lines += _projects(contract, projects)
     framed = ["better-claude-policy 1", *lines, f"end {len(lines)}"]
     return b"".join(seal(line) for line in framed)
+
+
+def _projects(contract: Contract, projects: Mapping[str, Contract]) -> Iterator[str]:
+    room = MAXIMUM_PROJECTS_BYTES
+    for folder, own in list(projects.items())[:MAXIMUM_PROJECTS]:
+        scope = project_key(folder)
+        differs = _event_table(own) != _event_table(contract)
+        lines = [*(_events(scope, own) if differs else ()), *_terms(scope, own)]
+        size = sum(len(seal(line)) for line in lines)
+        # One that asks for too much has no say, and takes no other's away.
+        if size <= room:
+            room -= size
+            yield from lines
 
 
 def seal(line: str) -> bytes:

@@ -10,6 +10,7 @@ from tests.policies import NAMES, PROJECT, vector
 from better_claude.act.policy import (
     MAXIMUM_BACKGROUND,
     MAXIMUM_PROJECTS,
+    MAXIMUM_PROJECTS_BYTES,
     KnownHooks,
     build_policy,
     project_key,
@@ -86,6 +87,18 @@ def test_only_so_many_projects_are_written(tmp_path: Path) -> None:
     text = build_policy(load_contract(), {f"/{n}": own for n in range(MAXIMUM_PROJECTS + 5)})
     scopes = set(re.findall(rb"^event (\S+) ", text, re.MULTILINE)) - {b"-"}
     assert len(scopes) == MAXIMUM_PROJECTS
+
+
+def test_a_project_that_asks_for_too_much_has_no_say(tmp_path: Path) -> None:
+    projects = {}
+    for name, length in (("greedy", MAXIMUM_PROJECTS_BYTES), ("modest", 10)):
+        path = tmp_path / name / ".better-claude/contract.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f'[hook."*{"a" * length}"]\ntimeout = "70ms"\n')
+        projects[name] = load_contract(None, tmp_path / name)
+    text = build_policy(load_contract(), projects)
+    assert len(text) < MAXIMUM_PROJECTS_BYTES
+    assert f"match {project_key('modest')} *aaaaaaaaaa timeout_ms=70" in text.decode()
 
 
 def test_a_project_without_a_difference_has_no_lines(tmp_path: Path) -> None:
