@@ -67,6 +67,7 @@ $(STAMPS)/install: $(STAMPS)/build $(SOURCES)
 	@touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv pyproject.toml .ci/requirements
+	@echo "Fetching what the build needs and compiling the launcher: a minute, once." >&2
 	$(BIN)/python .ci/requirements build >$@.txt
 	$(PIP) install --quiet -r $@.txt
 	@touch $@

@@ -123,10 +123,10 @@ def _sources(target: str) -> list[str]:
     return [str(path) for path in sorted(SOURCES.glob("*.c")) if path.name != other]
 
 
-def _run(command: Sequence[str]) -> str:
-    """Run a compiler; return what it said if it failed, else nothing."""
+def _run(command: Sequence[str], folder: str) -> str:
+    """Run a compiler in ``folder``; return what it said if it failed, else nothing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
         return f"{shlex.join(command)}\n{error}"
     return "" if done.returncode == 0 else f"{shlex.join(command)}\n{done.stderr}"
@@ -146,6 +146,7 @@ def compile_launcher(
     sanitizers and fuzzers need it. Raises CompileError with every compiler's words.
     """
     target = target or _target()
+    output = output.absolute()
     output.parent.mkdir(parents=True, exist_ok=True)
     link = LINK_MACOS if "macos" in target else LINK_LINUX
     attempts: list[list[str]] = []
@@ -170,7 +171,9 @@ def _first_that_compiles(
         Path(folder, "builtin.h").write_text(builtin_header(), "utf-8")
         built = Path(folder, "launcher")
         for attempt in attempts:
-            failure = _run([*attempt, f"-I{folder}", *sources, "-o", str(built)])
+            # Not where pip calls us: zig names itself relative to a folder above it, and would
+            # compile musl anew (30 s) for every such folder.
+            failure = _run([*attempt, f"-I{folder}", *sources, "-o", str(built)], folder)
             if not failure:
                 built.chmod(0o755)
                 # A rename, so that a running launcher is replaced and not overwritten.
