@@ -62,8 +62,8 @@ class Reaper:
         try:
             await self._end_what_is_left([begun for begun in lost if begun.mode is Mode.HOOK])
         finally:
+            await self._recorder.mark_lost({begun.run: self._end_ns(begun) for begun in lost})
             for begun in lost:
-                await self._recorder.mark_lost(begun.run, self._end_ns(begun))
                 self._forget(begun.run)
                 self._health.count(f"{begun.mode}_runs_without_end")
 

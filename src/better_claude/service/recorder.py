@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -76,9 +76,9 @@ class Recorder:
         """Return the sessions that were active since then, newest first, at most 64."""
         return await self._call(lambda: _recent(self._paths.store, since_ns))
 
-    async def mark_lost(self, run: str, now_ns: int) -> None:
-        """End a run whose process is gone."""
-        await self._call(lambda: self._open().mark_lost([run], now_ns))
+    async def mark_lost(self, ends: Mapping[str, int]) -> None:
+        """End the runs whose processes are gone, each at its wall time."""
+        await self._call(lambda: self._open().mark_lost(ends))
 
     async def expire(self, detailed_before_ns: int, aggregated_before_ns: int) -> int:
         """Delete some old rows and all read spool files; return how many rows, 0 at the end."""

@@ -1,7 +1,7 @@
 """Write records, and how far their sources have been read, in one transaction."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -129,17 +129,16 @@ class Writer:
         """Return the starts that have no end yet, oldest first."""
         return running.read(self._connection)
 
-    def mark_lost(self, runs: Sequence[str], now_ns: int) -> int:
+    def mark_lost(self, ends: Mapping[str, int]) -> int:
         """End running runs whose process is gone, and return how many were still running.
 
-        A hook or tool run gets the outcome lost. A server never writes an end, so it gets ok: how
-        it ended nobody saw. The duration is wall time, at least 0.
+        ``ends`` says when each did. A hook or tool run gets the outcome lost. A server never writes
+        an end, so it gets ok: how it ended nobody saw. The duration is wall time, at least 0.
         """
-        gone = set(runs)
-        ends = [_unseen_end(run, now_ns) for run in self.running() if run.run in gone]
+        runs = [_unseen_end(run, ends[run.run]) for run in self.running() if run.run in ends]
         with self._transaction():
-            self._store_runs(ends)
-        return len(ends)
+            self._store_runs(runs)
+        return len(runs)
 
     def expire(
         self, detailed_before_ns: int, aggregated_before_ns: int = 0, limit: int = 5000
@@ -315,11 +314,11 @@ def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection)
 
 
-def _unseen_end(run: RunningRun, now_ns: int) -> Run:
+def _unseen_end(run: RunningRun, end_ns: int) -> Run:
     return Run(
         run=run.run,
         start_ns=run.start_ns,
-        wall_ns=max(0, now_ns - run.start_ns),
+        wall_ns=max(0, end_ns - run.start_ns),
         mode=run.mode,
         key=run.key,
         outcome=Outcome.OK if run.mode is Mode.SERVER else Outcome.LOST,

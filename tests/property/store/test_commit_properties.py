@@ -77,7 +77,7 @@ def test_order_and_repetition_do_not_matter(steps: list[list[Run | RunStart] | s
                 writer = Writer.open(path)
             elif step == "lost":
                 running = [run.run for run in writer.running()]
-                writer.mark_lost(running[:2], BEGIN_NS)
+                writer.mark_lost(dict.fromkeys(running[:2], BEGIN_NS))
                 lost |= set(running[:2])
             elif isinstance(step, list):
                 writer.commit(step)

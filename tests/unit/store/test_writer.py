@@ -153,7 +153,7 @@ def test_a_start_after_its_end_does_not_rise_again(path: Path, writer: Writer) -
 def test_a_lost_run_and_a_server_that_went(path: Path, writer: Writer) -> None:
     writer.commit([make_start(), make_start(2, mode=Mode.SERVER), make_start(3)])
     now_ns = BEGIN_NS + 10_000_000_000
-    assert writer.mark_lost([f"{1:016x}", f"{2:016x}", f"{9:016x}"], now_ns) == 2
+    assert writer.mark_lost(dict.fromkeys((f"{n:016x}" for n in (1, 2, 9)), now_ns)) == 2
     found = rows(path, "SELECT run, outcome, wall_ns FROM runs ORDER BY run")
     assert found == [(1, 6, 9_000_000_000), (2, 0, 8_000_000_000)]
     assert [run.run for run in writer.running()] == [f"{3:016x}"]
@@ -162,7 +162,7 @@ def test_a_lost_run_and_a_server_that_went(path: Path, writer: Writer) -> None:
 
 def test_a_lost_run_lasts_no_less_than_nothing(path: Path, writer: Writer) -> None:
     writer.commit([make_start()])
-    writer.mark_lost([f"{1:016x}"], BEGIN_NS - HOUR_NS)  # the clock was set back
+    writer.mark_lost({f"{1:016x}": BEGIN_NS - HOUR_NS})  # the clock was set back
     assert rows(path, "SELECT wall_ns FROM runs") == [(0,)]
 
 
@@ -171,7 +171,7 @@ def test_a_run_thought_lost_whose_end_comes_after_all(
     path: Path, writer: Writer, order: tuple[int, ...]
 ) -> None:
     writer.commit([make_start(), make_run(2)])
-    writer.mark_lost([f"{1:016x}"], BEGIN_NS + 10_000_000_000)
+    writer.mark_lost({f"{1:016x}": BEGIN_NS + 10_000_000_000})
     ends = {1: make_run(wall_ns=5 * MS), 3: make_run(3)}
     writer.commit([ends[number] for number in order])
     assert rows(path, "SELECT outcome, wall_ns FROM runs WHERE run = 1") == [(0, 5 * MS)]
