@@ -275,12 +275,23 @@ def test_the_service_is_nobodys_child(sandbox: Sandbox, client: Path) -> None:
     assert f"PPid:\t{os.getpid()}\n" not in status
 
 
+@pytest.mark.parametrize("folder", ["notes -old", "it's", "line\nbreak"])
+def test_a_state_folder_that_the_client_could_not_call(
+    sandbox: Sandbox, client: Path, folder: str
+) -> None:
+    state = str(sandbox.root / folder)
+    done = run(sandbox, "--", str(client), BETTER_CLAUDE_STATE=state)
+    assert done.returncode == 7
+    assert "not measured" in done.stderr
+    assert not Path(state).exists()
+
+
 def test_a_broken_contract_or_state_never_stops_a_session(sandbox: Sandbox, client: Path) -> None:
     sandbox.paths.contract.parent.mkdir(parents=True)
     sandbox.paths.contract.write_text("nonsense")
     done = run(sandbox, "--", str(client))
     assert done.returncode == 7
-    assert "built-in contract holds" in done.stderr
+    assert "not in force" in done.stderr
     sandbox.paths.contract.unlink()
     blocked = sandbox.root / "file"
     blocked.touch()

@@ -23,14 +23,16 @@ def check_launcher_path(paths: Paths) -> None:
     """Refuse a state folder whose launcher the client could not call.
 
     Seen (2.1.330): the client cuts a prefix at its last " -" and quotes only what stands before, so
-    that ``bash -c`` works as a prefix and a folder of such a name does not.
+    that ``bash -c`` works as a prefix and a folder of such a name does not. It writes a single
+    quote as '"'"', in which the launcher does not find its own name.
     """
     path = str(paths.launcher)
     # Unprintable: a line break, or bytes that are not UTF-8, which no settings file can hold.
-    if " -" in path or not path.isprintable():
+    if " -" in path or "'" in path or not path.isprintable():
         raise SettingsError(
             "launcher-path",
-            f"the client cannot call a prefix with ' -' or unprintable text in its path: {path!r}",
+            "the client cannot call a prefix with ' -', a single quote or unprintable text in its"
+            f" path: {path!r}",
             "Name another state folder in BETTER_CLAUDE_STATE.",
         )
 
@@ -108,11 +110,14 @@ def terms_of(paths: Paths, contract: Contract, receiver: Receiver | None) -> Ter
 
 
 def contract_or_built_in(paths: Paths) -> tuple[Contract, str]:
-    """Return the user's contract, or the built-in one and why the user's cannot be used."""
+    """Return the user's contract, or the built-in one and why the user's cannot be used.
+
+    Which one holds for hooks depends: a running service goes on with the last that was good.
+    """
     try:
         return load_contract(user=paths.contract), ""
     except ContractError as error:
-        return load_contract(), f"{error.message}; the built-in contract holds"
+        return load_contract(), f"{error.message}; what it says now is not in force"
 
 
 def remember_forward(path: Path, forward: bytes | None) -> None:
