@@ -21,10 +21,9 @@ from better_claude.commands.selection import (
     state_paths,
 )
 from better_claude.commands.status import look, status_record
-from better_claude.launcher import install_launcher
+from better_claude.commands.up import bring_up
 from better_claude.model import Mode, Source
 from better_claude.paths import Paths
-from better_claude.service.start import start_service
 from better_claude.show.cells import plural
 from better_claude.show.hooks import hook_grid, slowest_grid, sort_hooks
 from better_claude.show.sessions import session_grid
@@ -56,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Do all three and print the first screen, or its record."""
     paths = state_paths(args.state, sample=False)
     what = reading(argparse.Namespace(**{**vars(args), "sample": False}))
-    install_launcher(paths)
-    start_service(paths)
+    bring_up(paths)
     _import(paths, what)
     with open_reader(paths.store) as store:
         is_empty = not (store.runs(RunFilter(), 1) or store.sessions(RunFilter(), 1))
