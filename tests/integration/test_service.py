@@ -31,6 +31,7 @@ from tests.service_driver import (
 
 from better_claude.collect import proc
 from better_claude.collect.otlp.entries import Encoding, Signal
+from better_claude.commands.up import bring_up
 from better_claude.service.lock import lock_owner
 from better_claude.service.state import ServiceState, service_state
 from better_claude.store.reader import open_reader
@@ -77,6 +78,23 @@ def test_ten_starters_make_one_service(sandbox: Sandbox) -> None:
         assert len(services_of(sandbox)) == 1
     finally:
         better_claude(sandbox, "down")
+
+
+def test_up_puts_back_the_launcher_that_settings_name(service: Service) -> None:
+    launcher = service.sandbox.paths.launcher
+    launcher.unlink(missing_ok=True)
+    better_claude(service.sandbox, "up")
+    assert os.access(launcher, os.X_OK)
+
+
+def test_up_replaces_a_service_of_another_version(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = service.state
+    assert bring_up(service.sandbox.paths).pid == before.pid
+    monkeypatch.setattr("better_claude.commands.up.__version__", "0.0.0")
+    assert bring_up(service.sandbox.paths).pid != before.pid
+    assert services_of(service.sandbox) == {service.state.pid}
 
 
 def test_a_service_in_the_foreground_refuses_to_be_the_second(service: Service) -> None:
@@ -418,6 +436,15 @@ def test_a_state_folder_that_cannot_be_used_is_said(sandbox: Sandbox) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_the_contract_spells_sizes_as_it_reads_them(sandbox: Sandbox) -> None:
+    contract = sandbox.paths.contract
+    contract.parent.mkdir(parents=True)
+    contract.write_text('[hook."a"]\nmemory = "300MB"\n[hook."b"]\nmemory = "1500B"\n')
+    done = better_claude(sandbox, "contract", "show")
+    assert "300MB" in done.stdout
+    assert "1500B" in done.stdout
+
+
 def test_the_contract_in_force_and_its_origins(sandbox: Sandbox) -> None:
     contract = sandbox.paths.contract
     contract.parent.mkdir(parents=True)
@@ -431,7 +458,7 @@ def test_the_contract_in_force_and_its_origins(sandbox: Sandbox) -> None:
     plain = better_claude(sandbox, "contract", "show").stdout
     assert len({line.index("built-in") for line in plain.splitlines() if "built-in" in line}) == 1
     checked = better_claude(sandbox, "contract", "check", str(contract))
-    assert (checked.returncode, "1 settings and 1 hooks" in checked.stdout) == (0, True)
+    assert (checked.returncode, "1 setting and 1 hook, " in checked.stdout) == (0, True)
     contract.write_text("x = [" * 3000)
     broken = better_claude(sandbox, "contract", "check", str(contract))
     assert broken.returncode == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from better_claude.contract import Contract, HookTerms, load_contract
 from better_claude.errors import ContractError, UsageError
 from better_claude.paths import Paths
+from better_claude.show.cells import plural
 from better_claude.show.text import clean
 
 
@@ -55,7 +56,8 @@ def _check(file: Path) -> int:
         )
     contract = load_contract(user=file)
     own = [name for name, value in contract.values.items() if value.origin == str(file)]
-    print(f"{file}: {len(own)} settings and {len(contract.hooks)} hooks, all understood")
+    counts = f"{plural(len(own), 'setting')} and {plural(len(contract.hooks), 'hook')}"
+    print(f"{file}: {counts}, all understood")
     return 0
 
 
@@ -70,10 +72,19 @@ def _terms(contract: Contract) -> Iterator[tuple[str, str, str]]:
             yield f'hook."{terms.pattern}".{setting}', text, terms.origin
 
 
+def _size(size_bytes: int) -> str:
+    """Write a size as a contract may say it, in the largest unit without a fraction."""
+    for unit in ("B", "KB", "MB"):
+        if size_bytes % 1024:
+            return f"{size_bytes}{unit}"
+        size_bytes //= 1024
+    return f"{size_bytes}GB"
+
+
 def _said(terms: HookTerms) -> Iterator[tuple[str, str]]:
     if terms.timeout_ms is not None:
         yield "timeout", f"{terms.timeout_ms}ms"
     if terms.memory_bytes is not None:
-        yield "memory", f"{terms.memory_bytes}B"
+        yield "memory", _size(terms.memory_bytes)
     if terms.enforcement is not None:
         yield "mode", terms.enforcement

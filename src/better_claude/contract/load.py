@@ -113,7 +113,9 @@ def _check_known(name: str, known: Mapping[str, Value], origin: str) -> None:
     ):
         return
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else "See: better-claude contract show"
+    # Not `contract show`: it cannot show a contract that it cannot read.
+    sections = ", ".join(sorted({each.partition(".")[0] for each in known}))
+    hint = f"Did you mean {close[0]}?" if close else f"Known: {sections}"
     raise ContractError("unknown-key", f"{origin}: {name} is not a setting of the contract", hint)
 
 
@@ -124,7 +126,7 @@ def _value(name: str, raw: Any, origin: str) -> Value:
         )
     except ValueError as error:
         raise ContractError(
-            "bad-value", f"{origin}: {name}: {error}", "See: better-claude contract show"
+            "bad-value", f"{origin}: {name}: {error}", "Mend the value in that file."
         ) from error
 
 

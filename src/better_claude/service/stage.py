@@ -46,7 +46,7 @@ async def run_stage(stage: Stage, health: Health) -> None:
 def describe(error: BaseException) -> str:
     """Return an error as one line for the log and for ``status``."""
     if isinstance(error, BetterClaudeError):
-        return f"{error.message} {error.remedy} [{error.slug}]"
+        return f"{'. '.join(filter(None, (error.message, error.remedy)))} [{error.slug}]"
     return f"{type(error).__name__}: {error}".splitlines()[0][:500]
 
 

@@ -34,7 +34,8 @@ def test_an_unknown_name_in_a_projects_contract(
     assert main(["contract", "show", "--project", str(sandbox.project)]) == 1
     error = capsys.readouterr().err
     assert "limit is not a setting" in error
-    assert "\nSee: better-claude contract show  [unknown-key]" in error
+    assert "\nKnown: context, hook_timeouts, memory, " in error
+    assert "[unknown-key]" in error
     assert "\x1b" not in error
 
 

@@ -101,6 +101,6 @@ def test_health_tells_news_from_repetition() -> None:
 
 
 def test_errors_are_described_in_one_line() -> None:
-    assert describe(ServiceError("slug", "what", "do this")) == "what do this [slug]"
+    assert describe(ServiceError("slug", "what", "do this")) == "what. do this [slug]"
     assert describe(ValueError("one\ntwo")) == "ValueError: one"
     assert len(describe(ValueError("x" * 9000))) == 500
