@@ -9,6 +9,7 @@ from better_claude.errors import StoreError
 from better_claude.hook_names import hook_name
 from better_claude.model import Enforcement
 from better_claude.paths import Paths
+from better_claude.show.cells import plural
 from better_claude.store.reader import open_reader
 from better_claude.store.views import StopForecast
 from better_claude.units import format_duration, format_size
@@ -40,18 +41,18 @@ def tell_forecast(
     stopped = [one for one in found if one.over_time or one.over_memory]
     runs = sum(one.runs for one in found)
     if stopped:
-        yield f"Of {runs} runs in 30 days the limits would have stopped:"
+        yield f"Of {plural(runs, 'run')} in 30 days the limits would have stopped:"
         yield from (_line(one) for one in stopped[:_SHOWN])
         if len(stopped) > _SHOWN:
             yield f"  … and {len(stopped) - _SHOWN} more hooks"
         yield f"Give one of them another limit in {paths.contract}:"
         yield from _example(stopped[0])
     else:
-        yield f"Of {runs} runs in 30 days the limits would have stopped none."
+        yield f"Of {plural(runs, 'run')} in 30 days the limits would have stopped none."
     known = {one.command for one in found}
     unknown = sorted({hook_name(command) for command in configured if command not in known})
     if unknown:
-        yield f"Without history: {', '.join(unknown[:10])}{' …' if len(unknown) > 10 else ''}"
+        yield f"Hooks without history: {', '.join(unknown[:10])}{' …' if len(unknown) > 10 else ''}"
 
 
 def _line(one: StopForecast) -> str:
@@ -64,7 +65,7 @@ def _line(one: StopForecast) -> str:
         limit, peak = format_size(one.memory_bytes), format_size(one.anon_peak_bytes)
         reasons.append(f"{one.over_memory} over {limit} (most {peak})")
     verb = "" if one.enforcement is Enforcement.ENFORCE else "  (observed only)"
-    return f"  {one.name}  {one.event}  {one.runs} runs: {', '.join(reasons)}{verb}"
+    return f"  {one.name}  {one.event}  {plural(one.runs, 'run')}: {', '.join(reasons)}{verb}"
 
 
 def _example(one: StopForecast) -> Iterator[str]:

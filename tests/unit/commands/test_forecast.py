@@ -48,7 +48,7 @@ def test_what_would_have_been_stopped_and_how_to_allow_it() -> None:
     assert lines[2] == "  big.py  PreToolUse  40 runs: 2 over 50 MB (most 80 MB)"
     assert str(Path("/home/me/.config/better-claude/contract.toml")) in lines[3]
     assert lines[4:6] == ['  [hook."slow.py"]', '  timeout = "5s"']
-    assert lines[-1] == "Without history: new.js"
+    assert lines[-1] == "Hooks without history: new.js"
 
 
 def test_memory_gets_a_memory_limit() -> None:
