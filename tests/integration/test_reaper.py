@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.launcher_driver import Client, launcher_binary, start
+from tests.launcher_driver import Client, event, launcher_binary, start
 from tests.namespaces import unshare
 from tests.sandbox import Sandbox
 from tests.service_driver import (
@@ -90,6 +90,19 @@ def test_all_that_a_killed_launcher_leaves_is_ended(service: Service, launched: 
     assert service.running() == []
     assert service.counter("orphans_ended") >= 3
     assert service.counter("hook_runs_without_end") == 1
+
+
+@pytest.mark.parametrize("stop", ["kill -STOP $PPID", "kill -STOP 0"])
+def test_a_hook_that_stops_its_launcher_is_held_to_its_limit_all_the_same(
+    service: Service, launched: Client, stop: str
+) -> None:
+    # Stop has the shortest limit, half a second; one look a second, and the grace.
+    finished = launched.hook(f"{stop}; sleep 30", event("Stop"))
+    assert finished.status == 124
+    run = the_run(service)
+    assert (run.outcome, run.breach) == (Outcome.TIMEOUT, "time")
+    assert run.wall_ns < 3 * 10**9
+    assert service.counter("stopped_launchers") >= 1
 
 
 def test_ten_killed_at_once(service: Service, launched: Client) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from better_claude.act.orphans import Orphan, end_orphans, find_elsewhere
 from better_claude.clock import Clock
@@ -53,6 +56,7 @@ class Reaper:
     async def look(self) -> None:
         """Deal with every run whose launcher is gone; costs one read of ``/proc`` a running run."""
         gone = self._gone()
+        self._resume_stopped()
         if not gone:
             return
         # A launcher writes its end before it exits: what it wrote is in the spool by now.
@@ -69,6 +73,23 @@ class Reaper:
 
     def _gone(self) -> set[str]:
         return {run for run, begun in self._begun.items() if not self._lives(begun)}
+
+    def _resume_stopped(self) -> None:
+        """Wake launchers that a hook has stopped: asleep, they would hold it to no limit.
+
+        Their whole group, because the shell that the client waits for was stopped with them.
+        """
+        for run in self._seen_alive & self._begun.keys():
+            begun = self._begun[run]
+            if begun.mode is not Mode.HOOK:
+                continue
+            stat = proc.read_stat(begun.launcher_pid)
+            if stat is None or stat.state != "T" or stat.ticks != begun.launcher_ticks:
+                continue
+            with suppress(OSError):
+                os.killpg(os.getpgid(begun.launcher_pid), signal.SIGCONT)
+                self._health.count("stopped_launchers")
+                _log.warning("resumed the launcher of run %s, which something had stopped", run)
 
     async def _find_elsewhere(self, runs: set[str]) -> None:
         for run in runs:
