@@ -7,6 +7,7 @@ from better_claude.contract.tree import Limits
 from better_claude.model import Mode, Outcome, Source
 from better_claude.store.codes import MODE_CODE, OUTCOME_CODE
 from better_claude.store.rollup import HOUR_NS
+from better_claude.store.selection import UNMEASURED
 from better_claude.store.summaries import hook_summaries
 from better_claude.store.views import HookSummary, RunFilter, StopForecast
 
@@ -28,6 +29,7 @@ SELECT sum(duration_ms > :timeout_ms OR (
            outcome = {OUTCOME_CODE[Outcome.TIMEOUT]} AND history_runs.timeout_ms > :timeout_ms
        )), 0
 FROM history_runs WHERE hook = :hook AND time_ns >= :since_ns AND event = :event
+  AND {UNMEASURED}
 """
 _HOOK = f"SELECT id FROM hooks WHERE key = ? AND mode = {MODE_CODE[Mode.HOOK]}"
 _EVENT = "SELECT id FROM names WHERE text = ?"
@@ -43,10 +45,14 @@ class LimitsOf(Protocol):
 def would_have_stopped(
     connection: sqlite3.Connection, limits_of: LimitsOf, since_ns: int
 ) -> list[StopForecast]:
-    """Return one row for each hook, event and source, most stopped first."""
+    """Return one row for each hook, event and source, most stopped first.
+
+    A session whose hooks the launcher recorded counts once: its transcript tells the same runs.
+    """
     forecasts = []
     for source in (Source.LAUNCHER, Source.TRANSCRIPT):
-        wanted = RunFilter(since_ns=since_ns, mode=Mode.HOOK, source=source)
+        is_told = source is Source.TRANSCRIPT
+        wanted = RunFilter(since_ns=since_ns, mode=Mode.HOOK, source=source, unmeasured=is_told)
         for summary in hook_summaries(connection, wanted):
             limits = limits_of(summary.event, summary.key, summary.name, summary.command)
             over_time, over_memory = _over(connection, summary, limits, since_ns)

@@ -10,6 +10,8 @@ from better_claude.store.codes import MODES, OUTCOME_CODE
 from better_claude.store.views import RunFilter
 
 END_OF_TIME_NS = 1 << 62
+# Holds for the rows of sessions in which the launcher recorded no hook.
+UNMEASURED = "session NOT IN (SELECT id FROM sessions WHERE hook_runs > 0)"
 _GLOB = frozenset("*?[")
 
 
@@ -37,11 +39,12 @@ class Selection(msgspec.Struct, frozen=True):
     sessions: tuple[int, ...] | None
     outcome: int | None
     all_hooks: bool
+    unmeasured: bool = False
 
     @property
     def needs_rows(self) -> bool:
         """Whether hours that were added up cannot answer it."""
-        return self.sessions is not None or self.outcome is not None
+        return self.sessions is not None or self.outcome is not None or self.unmeasured
 
     def conditions(self, time: str) -> tuple[str, list[int]]:
         """Return SQL for all but the hook, with ``time`` as the column of the start."""
@@ -53,6 +56,8 @@ class Selection(msgspec.Struct, frozen=True):
         if self.sessions is not None:
             places = ", ".join("?" * len(self.sessions))
             sql, values = f"{sql} AND session IN ({places})", [*values, *self.sessions]
+        if self.unmeasured:
+            sql = f"{sql} AND {UNMEASURED}"
         return sql, values
 
 
@@ -78,6 +83,7 @@ def select(connection: sqlite3.Connection, wanted: RunFilter) -> Selection:
         sessions=sessions,
         outcome=None if wanted.outcome is None else OUTCOME_CODE[wanted.outcome],
         all_hooks=not wanted.hook and wanted.mode is None,
+        unmeasured=wanted.unmeasured,
     )
 
 

@@ -10,7 +10,7 @@ class RunFilter(msgspec.Struct, frozen=True):
 
     ``since_ns`` is inclusive, ``until_ns`` exclusive, both on the start of a run. ``hook`` is a
     name, a key, or a pattern with ``*``, ``?`` or ``[`` over name and command; ``session`` a
-    prefix.
+    prefix. ``unmeasured`` leaves out sessions whose hooks the launcher recorded.
     """
 
     since_ns: int = 0
@@ -21,6 +21,7 @@ class RunFilter(msgspec.Struct, frozen=True):
     outcome: Outcome | None = None
     mode: Mode | None = None
     source: Source = Source.LAUNCHER
+    unmeasured: bool = False
 
 
 class StoredRun(Run, frozen=True, tag_field="kind", tag="run", kw_only=True):

@@ -449,8 +449,12 @@ def test_the_forecast_counts_runs_past_the_limits(reader: Reader, writer: Writer
         [make_run(n, wall_ns=n * 100 * MS, anon_peak_bytes=n << 20) for n in range(1, 11)]
         + [make_run(20, event="Stop", wall_ns=5 * S)]
         + [make_run(21, mode=Mode.TOOL, command="", wall_ns=99 * S)]
-        + [history("a", 600), history("b", 500), history("c", -1, outcome=Outcome.UNKNOWN)]
-        + [history("d", -1, outcome=Outcome.TIMEOUT, timeout_ms=9000)]
+        + [
+            history("a", 600, session="s-0"),
+            history("b", 500, session="s-0"),
+            history("c", -1, session="s-0", outcome=Outcome.UNKNOWN),
+            history("d", -1, session="s-0", outcome=Outcome.TIMEOUT, timeout_ms=9000),
+        ]
     )
     asked = set()
 
@@ -475,3 +479,18 @@ def test_the_forecast_counts_runs_past_the_limits(reader: Reader, writer: Writer
         ("PreToolUse", 3, 3),
         ("Stop", 1, 1),
     }
+
+
+def test_the_forecast_counts_a_run_once(reader: Reader, writer: Writer) -> None:
+    writer.commit(
+        [
+            make_run(1, event="Stop", session="both", wall_ns=900 * MS),
+            history("1", 900, session="both"),
+            history("2", 900, session="earlier"),
+        ]
+    )
+    found = reader.would_have_stopped(lambda *_, **__: Limits(500, 1 << 30, Enforcement.ENFORCE))
+    assert sorted((each.source, each.runs, each.over_time) for each in found) == [
+        (Source.LAUNCHER, 1, 1),
+        (Source.TRANSCRIPT, 1, 1),
+    ]
