@@ -13,6 +13,7 @@ from better_claude.commands.selection import (
 )
 from better_claude.model import Mode
 from better_claude.show.hooks import SORTS, hook_footer, hook_grid, sort_hooks
+from better_claude.show.status import broken_contract_grid
 from better_claude.store.reader import open_reader
 
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         explain_nothing(what)
     else:
         limits = ContractLimits(what.paths, what.sample)
-        what.print_grids(hook_grid(hooks, limits, what.now_ns, what.room))
+        grids = [broken_contract_grid(limits.error, what.room)] if limits.error else []
+        what.print_grids(*grids, hook_grid(hooks, limits, what.now_ns, what.room))
         what.say("", hook_footer(hooks, what.window))
     return 0

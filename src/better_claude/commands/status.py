@@ -51,6 +51,7 @@ def look(what: Reading, limits: ContractLimits) -> StatusView:
         service=_service(what),
         mode=str(mode.parsed),
         contract_origin=mode.origin,
+        contract_error=limits.error,
         window=what.window,
         sample=what.sample,
     )
@@ -70,12 +71,13 @@ def _service(what: Reading) -> ServiceFigures:
 
 
 def status_record(view: StatusView) -> Mapping[str, object]:
-    """Return the first screen as one record: the summary, the service, the contract's mode."""
+    """Return the first screen as one record: the summary, the service, the contract."""
     return {
         **msgspec.to_builtins(view.summary),
         "service": msgspec.to_builtins(view.service),
         "mode": view.mode,
         "contract": view.contract_origin,
+        "contract_error": view.contract_error,
     }
 
 

@@ -17,7 +17,7 @@ from better_claude.show.cells import plural
 from better_claude.show.moment import clock_time
 from better_claude.show.running import running_grid
 from better_claude.show.screen import Screen
-from better_claude.show.status import RUN_ONE_SESSION
+from better_claude.show.status import RUN_ONE_SESSION, broken_contract_grid
 from better_claude.show.table import Grid
 from better_claude.show.top import RATE_WINDOW_NS, SessionLoad, load_grid, session_loads
 from better_claude.store.reader import open_reader
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         look = _look(what)
         what.print_json([*look.running, *look.loads])
     elif args.once or what.screen.width is None:
-        grids = _grids(what, _look(what), ContractLimits(what.paths, what.sample))
-        what.print_grids(*grids)
-        if not grids:
+        look = _look(what)
+        what.print_grids(*_grids(what, look, ContractLimits(what.paths, what.sample)))
+        if not look.running and not look.loads:
             what.say("Nothing is running.")
             what.advise(RUN_ONE_SESSION)
     else:
@@ -85,6 +85,8 @@ def _look(what: Reading) -> Look:
 
 def _grids(what: Reading, look: Look, limits: ContractLimits) -> list[Grid]:
     grids = []
+    if limits.error:
+        grids.append(broken_contract_grid(limits.error, what.room))
     if look.running:
         grids.append(running_grid(look.running, limits, what.now_ns, what.room))
     if look.loads:

@@ -1,6 +1,6 @@
 """The first screen: is the service up, what runs now, how did the last day go, what to do next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from better_claude.model import Mode
@@ -50,27 +50,47 @@ class StatusView:
     contract_origin: str
     window: str
     sample: bool = False
+    contract_error: str = ""
 
 
 def status_grid(view: StatusView, room: Room = NO_EDGE) -> Grid:
     """Lay out the lines above the tables, each with what it speaks of in front."""
+    return _line_grid(_lines(view), room)
+
+
+def broken_contract_grid(error: str, room: Room = NO_EDGE) -> Grid:
+    """Lay out the line that stands above limits which are not the user's, and why."""
+    return _line_grid([("contract", _broken(error))], room)
+
+
+def _line_grid(lines: Iterable[tuple[str, Cell]], room: Room) -> Grid:
     columns: list[Column[tuple[str, Cell]]] = [
         Column("", lambda line: Cell(line[0], QUIET), right=False),
         Column("", lambda line: line[1], right=False, flexible=True, minimum=20),
     ]
-    grid = lay_out(columns, list(_lines(view)), room)
+    grid = lay_out(columns, lines, room)
     return Grid(grid.places, grid.rows, grid.title, headed=False)
 
 
 def _lines(view: StatusView) -> Iterator[tuple[str, Cell]]:
     if not view.sample:
         yield "service", _service(view.service, view.summary.now_ns)
-    yield "contract", Cell(view.mode, tail=f"· {view.contract_origin}")
+    yield "contract", _contract(view)
     yield view.window, verdict(view.summary)
     yield "sessions", _sessions(view.summary)
     yield "running", _running(view.summary)
     if view.summary.quarantine:
         yield "set aside", _set_aside(view.summary.quarantine)
+
+
+def _contract(view: StatusView) -> Cell:
+    if view.contract_error:
+        return _broken(view.contract_error)
+    return Cell(view.mode, tail=f"· {view.contract_origin}")
+
+
+def _broken(error: str) -> Cell:
+    return Cell("broken, built-in limits shown", WRONG, f"· {error}")
 
 
 def _service(service: ServiceFigures, now_ns: int) -> Cell:
@@ -116,6 +136,8 @@ def _set_aside(quarantine: Mapping[str, int]) -> Cell:
 def next_step(view: StatusView) -> tuple[str, str]:
     """Return the verb and options that help most from here, and what they do."""
     summary = view.summary
+    if view.contract_error:
+        return "contract show", "tells what is wrong with the contract file"
     if view.sample or summary.runs == 0:
         return RUN_ONE_SESSION
     for outcome in _FAILED:

@@ -273,3 +273,31 @@ def test_a_store_that_is_none_is_an_error(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert str(tmp_path / "store.db") in captured.err
+
+
+@pytest.fixture
+def contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "contract.toml"
+    monkeypatch.setenv("BETTER_CLAUDE_CONTRACT", str(path))
+    return path
+
+
+@pytest.mark.parametrize("words", [["status"], ["hooks"], ["top", "--once"]])
+def test_a_broken_contract_takes_nothing_away(call: Call, contract: Path, words: list[str]) -> None:
+    contract.write_text("hook_timeouts = \n")
+    code, out, _ = call(*words)
+    assert code == 0
+    assert re.search(
+        rf"^contract +broken, built-in limits shown · {contract} cannot be read", out, re.MULTILINE
+    )
+    assert re.search(r"^guard\.py .* 2 s ", out, re.MULTILINE)
+
+
+def test_a_broken_contract_as_a_record(call: Call, contract: Path) -> None:
+    assert records(call("status", "--json")[1])[0]["contract_error"] == ""
+    contract.write_text("nonsense")
+    _, out, _ = call("status", "--json")
+    [record] = records(out)
+    assert str(record["contract_error"]).startswith(str(contract))
+    assert record["contract"] == "built-in"
+    assert "contract show" in call("status")[2]

@@ -21,7 +21,7 @@ from better_claude.store.views import (
 
 FORMATS = (Path(__file__).parents[3] / "docs/formats.md").read_text("utf-8")
 # What `status` adds to the store's summary.
-ADDED = {"service", "mode", "contract"}
+ADDED = {"service", "mode", "contract", "contract_error"}
 
 
 def documented(kind: str) -> dict[str, str]:
