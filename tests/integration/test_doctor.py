@@ -79,6 +79,8 @@ def test_a_foreign_prefix_and_a_broken_contract(
     sandbox.paths.contract.write_text("nonsense")
     status, _, findings = doctor(capsys)
     assert (status, codes(findings)) == (1, {"prefix-foreign", "contract-broken"})
+    (broken,) = (one for one in findings if one["code"] == "contract-broken")
+    assert "A service that was running before keeps those" in broken["message"]
 
 
 def test_exec_form_is_fixed_and_undone(sandbox: Sandbox, settings: Path, capsys: Capture) -> None:

@@ -113,7 +113,8 @@ def _contract(paths: Paths, places: Places) -> tuple[Contract, list[Finding]]:
         finding = Finding(
             Severity.ERROR,
             "contract-broken",
-            f"{error.message}; the limits below are the built-in ones.",
+            f"{error.message}; the limits below are the built-in ones. A service that was running"
+            " before keeps those that it understood last.",
             error.remedy,
         )
         return load_contract(), [finding]
