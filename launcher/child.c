@@ -95,9 +95,12 @@ static void supervise(struct supervision *s)
 
 static void open_cgroup(struct supervision *s)
 {
-    const char *folder = s->job->global->cgroup;
-    if (s->job->run->mode == MODE_HOOK && folder[0] != '\0')
-        s->cgroup = os_cgroup_open(folder, s->job->run->id);
+    const struct policy_global *global = s->job->global;
+    if (s->job->run->mode != MODE_HOOK || global->cgroup[0] == '\0')
+        return;
+    /* A cgroup that is made in vain costs ten times this question. */
+    if (os_cgroup_is_below(global->cgroup_from))
+        s->cgroup = os_cgroup_open(global->cgroup, s->job->run->id);
 }
 
 void close_cgroup(struct supervision *s)

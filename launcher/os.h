@@ -83,6 +83,8 @@ struct spawn {
 /* Starts the plan as our child; -1 if that is impossible. */
 pid_t os_spawn(struct spawn *spawn);
 
+/* Whether we live in the cgroup `from` (as /proc/self/cgroup names it) or below. */
+bool os_cgroup_is_below(const char *from);
 /* A cgroup of this run's own below `folder`: returns its open folder, or -1. */
 int os_cgroup_open(const char *folder, const char *run);
 /* Kills everything in it; false if the kernel cannot. */

@@ -439,6 +439,25 @@ pid_t os_spawn(struct spawn *spawn)
 
 /* --------------------------------------------------------------------------------------- cgroups */
 
+/* A process may move between two cgroups only where it may write to what is above both (cgroups(7),
+ * "Delegation containment"): a client of a remote login is not where the user's services are. */
+bool os_cgroup_is_below(const char *from)
+{
+    static const char version_2[] = "0::";
+    char own[FILE_MAX];
+    read_at(AT_FDCWD, "/proc/self/cgroup", own, sizeof own);
+    const char *at = own;
+    while (at != NULL && strncmp(at, version_2, sizeof version_2 - 1) != 0) {
+        at = strchr(at, '\n');
+        at = at == NULL ? NULL : at + 1;
+    }
+    if (at == NULL)
+        return false;
+    at += sizeof version_2 - 1;
+    size_t length = strlen(from);
+    return strncmp(at, from, length) == 0 && (at[length] == '/' || at[length] == '\n');
+}
+
 static bool cgroup_path(char *path, size_t capacity, const char *folder, const char *run)
 {
     struct text text = text_in(path, capacity);

@@ -309,6 +309,9 @@ static void read_global(struct policy_global *global, struct line field)
     value = value_of(field, "cgroup");
     if (value.length > 0 && !decode(value, global->cgroup, sizeof global->cgroup))
         global->cgroup[0] = '\0';
+    value = value_of(field, "cgroup_from");
+    if (value.length > 0 && !decode(value, global->cgroup_from, sizeof global->cgroup_from))
+        global->cgroup[0] = '\0';
 }
 
 struct policy_global policy_global(const struct policy *policy)

@@ -24,6 +24,7 @@ struct policy_global {
     uint64_t grace_ms, background_ms;
     bool autostart;
     char cgroup[POLICY_PATH_MAX]; /* a folder in which we may make cgroups, "" if none */
+    char cgroup_from[POLICY_PATH_MAX]; /* the cgroup below which one must be to get there */
 };
 
 /* Whose limits are asked for. */

@@ -23,7 +23,7 @@ const char *const fuzz_seeds[] = {
 const char *const fuzz_words[] = {
     " ", "\n", " *", "*", "-", "=", "event ", "hook ", "match ", "global ", "end ", "- ", "PreToolUse ", "* ",
     "0123456789abcdef ", "89abcdef01234567 ", "timeout_ms=", "memory_bytes=", "mode=observe", "mode=enforce",
-    "grace_ms=", "autostart=", "background_ms=", "cgroup=", "[", "]", "[!", "\\", "?", "%20", "%2", "%", "%00",
+    "grace_ms=", "autostart=", "background_ms=", "cgroup=", "cgroup_from=", "[", "]", "[!", "\\", "?", "%20", "%2", "%", "%00",
     "18446744073709551616", "99999999999999999", "-1", "0x10", "**************", "[a-", "[[:alpha:]", "\xff",
     NULL,
 };
@@ -55,6 +55,7 @@ static struct limits read_policy(const char *bytes, size_t length, const struct 
     struct policy policy = {.text = copy, .length = length};
     struct policy_global global = policy_global(&policy);
     CHECK(memchr(global.cgroup, '\0', sizeof global.cgroup) != NULL);
+    CHECK(memchr(global.cgroup_from, '\0', sizeof global.cgroup_from) != NULL);
     struct limits limits = policy_limits(&policy, subject);
     free(copy);
     return limits;

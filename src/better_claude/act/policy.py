@@ -41,20 +41,33 @@ class KnownHooks:
     users_own: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where the launcher may make a cgroup for each hook.
+
+    ``folder`` is the folder in which they stand, ``reach`` the cgroup, named as in
+    ``/proc/<pid>/cgroup``, from below which the kernel lets us place processes there.
+    """
+
+    folder: Path
+    reach: str
+
+
 def publish_policy(
     paths: Paths,
     contract: Contract,
     projects: Mapping[str, Contract] | None = None,
     known: KnownHooks = KnownHooks(),
+    cgroups: Cgroups | None = None,
 ) -> bool:
     """Replace the policy file if the contracts now say something else; tell whether they did.
 
     ``projects`` holds the merged contract of each project folder, named as ``CLAUDE_PROJECT_DIR``
-    names it, ``known`` what the settings say of hooks. The file is replaced by a rename: a
-    launcher reads the old text or the new one.
+    names it, ``known`` what the settings say of hooks, ``cgroups`` where hooks get their own. The
+    file is replaced by a rename: a launcher reads the old text or the new one.
     Raises OSError if the state folder cannot be written.
     """
-    text = build_policy(contract, projects or {}, known)
+    text = build_policy(contract, projects or {}, known, cgroups)
     with contextlib.suppress(OSError):
         if paths.policy.read_bytes() == text:
             return False
@@ -76,10 +89,13 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def build_policy(
-    contract: Contract, projects: Mapping[str, Contract], known: KnownHooks = KnownHooks()
+    contract: Contract,
+    projects: Mapping[str, Contract],
+    known: KnownHooks = KnownHooks(),
+    cgroups: Cgroups | None = None,
 ) -> bytes:
     """Return the policy's text: each line with its checksum, closed by the number of lines."""
-    lines = [_global(contract), *_events(USER, contract)]
+    lines = [_global(contract) + _place(cgroups), *_events(USER, contract)]
     # Before the user's own terms, because the last match wins.
     lines += [*_background(contract, known.background), *_terms(USER, contract)]
     if projects:
@@ -123,6 +139,13 @@ def _global(contract: Contract) -> str:
     background_ms = contract.number("hook_timeouts.background") // 1_000_000
     autostart = int(contract.flag("service.autostart"))
     return f"global grace_ms={grace_ms} autostart={autostart} background_ms={background_ms}"
+
+
+def _place(cgroups: Cgroups | None) -> str:
+    if cgroups is None:
+        return ""
+    folder, reach = quote_pattern(str(cgroups.folder)), quote_pattern(cgroups.reach)
+    return f" cgroup={folder} cgroup_from={reach}"
 
 
 def _background(contract: Contract, commands: Collection[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from better_claude.collect.sampler import SessionSampler
 from better_claude.errors import ServiceError
 from better_claude.model import Record, Run, RunStart
 from better_claude.paths import Paths
+from better_claude.service.cgroups import CgroupSweeper, open_cgroups
 from better_claude.service.contracts import ContractWatch
 from better_claude.service.endpoint import Endpoint, ensure_endpoint
 from better_claude.service.forward import FORWARD_FILE, Forwarder
@@ -37,6 +38,7 @@ REAP_PERIOD_S = 1.0
 WATCH_PERIOD_S = 1.0
 PORT_PERIOD_S = 5.0
 RETENTION_PERIOD_S = 3600.0
+SWEEP_PERIOD_S = 60.0
 # A session that was active this long ago may still be there after a restart.
 _RECENT_NS = 24 * 3600 * 1_000_000_000
 # How long to wait for a state folder that has vanished before giving up.
@@ -62,7 +64,8 @@ class Service:
         self._clock = SystemClock()
         self._started_ns = self._clock.wall_ns()
         self._health = Health()
-        self._contracts = ContractWatch(paths)
+        cgroups = open_cgroups()
+        self._contracts = ContractWatch(paths, cgroups)
         self._recorder = Recorder(paths, self._clock, self._listen)
         self._sampler = SessionSampler()
         self._clients: dict[int, _Sight] = {}
@@ -75,6 +78,10 @@ class Service:
             "contract", self._contracts.look, lambda: WATCH_PERIOD_S, WATCH_PERIOD_S
         )
         self._sampler_stage = Stage("sampler", self._sample, self._sample_every_s)
+        sweepers = [CgroupSweeper(cgroups.folder)] if cgroups else []
+        self._cgroup_stages = [
+            Stage("cgroups", sweeper.look, lambda: SWEEP_PERIOD_S) for sweeper in sweepers
+        ]
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Run until ``stop`` is set or the state folder is lost; tell whether it was lost."""
@@ -88,6 +95,7 @@ class Service:
                 Stage("retention", self._expire, lambda: RETENTION_PERIOD_S, 600.0),
                 self._contract_stage,
                 self._sampler_stage,
+                *self._cgroup_stages,
             )
             tasks = [asyncio.create_task(run_stage(stage, self._health)) for stage in stages]
             tasks.append(asyncio.create_task(self._watch_home(lost)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from better_claude.act.policy import MAXIMUM_PROJECTS, publish_policy
+from better_claude.act.policy import MAXIMUM_PROJECTS, Cgroups, publish_policy
 from better_claude.act.projects import known_hooks, noted_projects
 from better_claude.claude.places import Places, Scope
 from better_claude.contract import Contract, load_contract
@@ -27,8 +27,10 @@ class ContractWatch:
     because a project may lie on a file system that does not answer.
     """
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, cgroups: Cgroups | None = None) -> None:
         self._paths = paths
+        self._cgroups = cgroups
+        self._published: _Mark = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="contracts")
         self._known: dict[str, None] = {}
         self._noted: _Mark = None
@@ -82,18 +84,23 @@ class ContractWatch:
         # The user's own hooks are known before any project: the state folder has none of its own.
         folders = [str(self._paths.state), *known]
         settings = {folder: _settings_marks(folder) for folder in folders}
-        if (marks, settings) == self._marks and self._paths.policy.exists():
+        if (marks, settings) == self._marks and self._is_ours():
             self._complain()
             return
         self._marks = None
         errors = [*self._load_user(), *self._load_projects(marks)]
         if self._user is not None:
             hooks = known_hooks(folders)
-            publish_policy(self._paths, self._user, self._projects, hooks)
+            publish_policy(self._paths, self._user, self._projects, hooks, self._cgroups)
+            self._published = _mark(self._paths.policy)
         # A file that cannot be understood is not read again before it changes.
         self._marks = (marks, settings)
         self._error = errors[0] if errors else None
         self._complain()
+
+    def _is_ours(self) -> bool:
+        """Tell whether the policy is as we published it: `install` writes one that knows less."""
+        return self._user is None or _mark(self._paths.policy) == self._published
 
     def _complain(self) -> None:
         if self._error is not None:

@@ -8,10 +8,15 @@ from pathlib import Path
 from better_claude.act.policy import replace_file
 from better_claude.errors import ServiceError
 from better_claude.paths import Paths
+from better_claude.service.cgroups import LEAF
 from better_claude.service.start import service_command
 
 UNIT = "better-claude.service"
 _TIMEOUT_S = 20.0
+# A subtree for the hooks' cgroups, with the service in a leaf beside them: a cgroup with a subtree
+# takes no processes, so without a leaf (systemd before 254) the service could not be started again
+# while a hook runs. Stopping the service ends the service alone, never the hooks.
+_CGROUPS = f"Delegate=memory\nDelegateSubgroup={LEAF}\nKillMode=process\n"
 
 
 def unit_path(environ: Mapping[str, str]) -> Path:
@@ -35,6 +40,7 @@ def unit_text(paths: Paths) -> str:
         f"Environment={state} {contract}\n"
         "Restart=on-failure\n"
         "RestartSec=1\n"
+        f"{_CGROUPS}"
         "\n"
         "[Install]\n"
         "WantedBy=default.target\n"

@@ -11,6 +11,7 @@ from better_claude.act.policy import (
     MAXIMUM_BACKGROUND,
     MAXIMUM_PROJECTS,
     MAXIMUM_PROJECTS_BYTES,
+    Cgroups,
     KnownHooks,
     build_policy,
     project_key,
@@ -140,3 +141,14 @@ def test_the_users_own_hooks_are_named_where_a_project_has_a_say() -> None:
     assert b"owner=user" not in build_policy(contract, {}, known)
     named = f"hook - {fnv1a64(b'guard.py'):016x} owner=user *".encode()
     assert named in build_policy(contract, {"/project": contract}, known)
+
+
+def test_cgroups_of_hooks_are_named_in_the_global_line() -> None:
+    cgroups = Cgroups(Path("/sys/fs/cgroup/a b/hooks"), "/a b")
+    (line,) = [
+        line
+        for line in build_policy(load_contract(), {}, cgroups=cgroups).splitlines()
+        if line.startswith(b"global ")
+    ]
+    assert b" cgroup=/sys/fs/cgroup/a%20b/hooks cgroup_from=/a%20b *" in line
+    assert b"cgroup" not in build_policy(load_contract(), {})

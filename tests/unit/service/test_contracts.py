@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from better_claude.act.policy import project_key
+from better_claude.act.policy import Cgroups, project_key, publish_policy
 from better_claude.act.projects import note_project, noted_projects
 from better_claude.claude.hooks.inventory import background_commands, take_inventory
 from better_claude.claude.places import Places
+from better_claude.contract import load_contract
 from better_claude.errors import ContractError
 from better_claude.paths import Paths
 from better_claude.service.contracts import ContractWatch
@@ -147,3 +148,16 @@ def test_projects_are_noted_once_and_read_with_care(paths: Paths, tmp_path: Path
     with paths.projects.open("ab") as file:
         file.write(b"relative\n\xff\n/odd\xff\n\n")
     assert noted_projects(paths) == [str(tmp_path / "a"), str(tmp_path / "b"), "/odd\udcff"]
+
+
+async def test_policy_that_another_wrote_is_published_again(paths: Paths) -> None:
+    """`install` publishes what it knows for the time being: no projects, no cgroups."""
+    watch = ContractWatch(paths, Cgroups(Path("/sys/fs/cgroup/a/hooks"), "/a"))
+    await watch.look()
+    wanted = paths.policy.read_text()
+    assert "cgroup=/sys/fs/cgroup/a/hooks" in wanted
+    publish_policy(paths, load_contract())
+    assert "cgroup" not in paths.policy.read_text()
+    await watch.look()
+    assert paths.policy.read_text() == wanted
+    watch.close()
