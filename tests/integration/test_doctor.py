@@ -50,7 +50,7 @@ def test_an_error_is_exit_status_1(settings: Path, capsys: Capture) -> None:
     write(settings, {"type": "command", "command": "/nowhere/x.sh", "timeout": 1})
     status, hooks, findings = doctor(capsys)
     assert status == 1
-    assert (hooks[0]["covered"], hooks[0]["limit_ms"], hooks[0]["name"]) == (True, 500, "x.sh")
+    assert (hooks[0]["covered"], hooks[0]["limit_ms"], hooks[0]["name"]) == (False, 500, "x.sh")
     assert findings[0]["code"] == "script-missing"
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
@@ -211,3 +211,27 @@ def test_a_token_that_others_may_read(settings: Path, capsys: Capture) -> None:
     assert codes(doctor(capsys)[2]) == {"token-readable"}
     settings.chmod(0o600)
     assert codes(doctor(capsys)[2]) == set()
+
+
+def coverage(hooks: list[Json]) -> dict[str, tuple[bool, str]]:
+    return {hook["name"]: (hook["covered"], hook["coverage"]) for hook in hooks}
+
+
+def test_covered_means_that_the_prefix_is_in_force(
+    sandbox: Sandbox, settings: Path, capsys: Capture
+) -> None:
+    reached = {"matcher": "Bash", "hooks": [{"type": "command", "command": "true"}]}
+    broken = {"matcher": "(Bash", "hooks": [{"type": "command", "command": "false"}]}
+    settings.write_text(json.dumps({"hooks": {"PreToolUse": [reached, broken]}}))
+    never = (False, "never runs")
+    assert coverage(doctor(capsys)[1]) == {"true": (False, "not yet"), "false": never}
+    main(["doctor"])
+    told = capsys.readouterr()
+    assert "0 covered, 1 not yet, 1 never runs;" in told.err
+    assert " yes " not in told.out
+    assert main(["install"]) == 0
+    assert coverage(doctor(capsys)[1]) == {"true": (True, "yes"), "false": never}
+    main(["doctor"])
+    assert "1 covered, 1 never runs;" in capsys.readouterr().err
+    sandbox.paths.launcher.unlink()
+    assert coverage(doctor(capsys)[1]) == {"true": (False, "not yet"), "false": never}

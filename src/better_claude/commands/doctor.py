@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ from better_claude.units import format_duration
 # Where `--fix` may write: what is the user's alone. The launcher is on nobody else's machine.
 _FIXABLE = {"user": Scope.USER, "local": Scope.LOCAL}
 _ORDER = list(Severity)
+# Findings after which the client never starts the hook.
+_DEADLY = ("matcher-broken", "event-unknown")
+
+
+class Coverage(StrEnum):
+    """Whether the launcher is called for a hook; ``NOT_YET``: as soon as the prefix is set."""
+
+    YES = "yes"
+    NOT_YET = "not yet"
+    NO = "no"
+    NEVER_RUNS = "never runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class Examination:
     inventory: Inventory
     findings: tuple[Finding, ...]
     limits: dict[Hook, Limits]
+    coverage: dict[Hook, Coverage]
 
 
 def prepare_parser(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +116,39 @@ def examine(paths: Paths, places: Places) -> Examination:
     setting = Setting(places, limits.__getitem__, measure_starts(starts, places.project))
     findings += diagnose(inventory, setting)
     findings.sort(key=lambda one: _ORDER.index(one.severity))
-    return Examination(inventory, tuple(findings), limits)
+    coverage = _coverage(paths, places, inventory.hooks, findings)
+    return Examination(inventory, tuple(findings), limits, coverage)
+
+
+def _coverage(
+    paths: Paths, places: Places, hooks: Sequence[Hook], findings: Sequence[Finding]
+) -> dict[Hook, Coverage]:
+    dead = {
+        (one.file, one.place)
+        for one in findings
+        if one.code in _DEADLY and one.severity is Severity.ERROR
+    }
+    stated = stated_prefixes(places)
+    in_force = bool(stated) and _is_ours(stated[-1].prefix, paths) and _runs(stated[-1].prefix)
+
+    def one(hook: Hook) -> Coverage:
+        if (hook.file, hook.place) in dead:
+            return Coverage.NEVER_RUNS
+        if hook.escape:
+            return Coverage.NO
+        # What --fix wrote calls the launcher by itself.
+        by_itself = hook.args is not None and _runs(hook.command)
+        return Coverage.YES if in_force or by_itself else Coverage.NOT_YET
+
+    return {hook: one(hook) for hook in hooks}
+
+
+def _is_ours(prefix: str, paths: Paths) -> bool:
+    return is_launcher(prefix) or prefix == str(paths.launcher)
+
+
+def _runs(program: str) -> bool:
+    return os.access(program, os.X_OK)
 
 
 def _contract(paths: Paths, places: Places) -> tuple[Contract, list[Finding]]:
@@ -139,7 +184,7 @@ def _installation(paths: Paths, places: Places) -> Iterator[Finding]:
         )
         return
     *overruled, winner = stated
-    if is_launcher(winner.prefix) or winner.prefix == str(paths.launcher):
+    if _is_ours(winner.prefix, paths):
         yield from _launcher(Path(winner.prefix), paths)
         yield from _service(paths)
         yield from _readable_token(paths, places)
@@ -196,7 +241,7 @@ def _not_chained(ours: StatedPrefix, overruled: Sequence[StatedPrefix]) -> Itera
 
 
 def _launcher(prefix: Path, paths: Paths) -> Iterator[Finding]:
-    if not prefix.exists() or not os.access(prefix, os.X_OK):
+    if not _runs(str(prefix)):
         yield Finding(
             Severity.ERROR,
             "launcher-gone",
@@ -236,7 +281,8 @@ def _print_json(found: Examination) -> None:
         more: dict[str, Any] = {
             "name": hook_name(hook.text),
             "key": hook.key,
-            "covered": not hook.escape,
+            "covered": found.coverage[hook] is Coverage.YES,
+            "coverage": found.coverage[hook],
             "limit_ms": limits.timeout_ms,
             "memory_limit_bytes": limits.memory_bytes,
             "enforcement": str(limits.enforcement),
@@ -252,10 +298,16 @@ def _print_text(found: Examination, places: Places, is_quiet: bool) -> None:
         screen.write_lines(_hook_lines(found, screen))
     screen.write_lines(_finding_lines(found.findings))
     counts = [sum(one.severity is severity for one in found.findings) for severity in Severity]
-    covered = sum(not hook.escape for hook in found.inventory.hooks)
+    coverages = [found.coverage[hook] for hook in found.inventory.hooks]
+    told = [f"{coverages.count(Coverage.YES)} covered"]
+    told += [
+        f"{coverages.count(each)} {each}"
+        for each in (Coverage.NOT_YET, Coverage.NEVER_RUNS)
+        if each in coverages
+    ]
     sys.stdout.flush()
     print(
-        f"{len(found.inventory.hooks)} hooks in {places.project}, {covered} covered;"
+        f"{len(found.inventory.hooks)} hooks in {places.project}, {', '.join(told)};"
         f" {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints",
         file=sys.stderr,
     )
@@ -269,18 +321,18 @@ def _hook_lines(found: Examination, screen: Screen) -> Iterator[str]:
             Column(origin, lambda hook: hook_name(hook.text), right=False, flexible=True),
             Column("event", lambda hook: hook.event, right=False),
             Column("matcher", lambda hook: hook.matcher, right=False, rank=2),
-            Column("covered", _covered, right=False),
+            Column("covered", lambda hook: _covered(hook, found.coverage[hook]), right=False),
             Column("timeout", _timeout, rank=3),
-            Column("limit", lambda hook: _limit_text(found.limits[hook], hook), rank=1),
+            Column("limit", lambda hook: _limit_text(found, hook), rank=1),
             Column("file", lambda hook: hook.file, right=False, rank=4, flexible=True),
         ]
         yield from to_lines(lay_out(columns, hooks, Room(screen.width)), screen.colour)
         yield ""
 
 
-def _covered(hook: Hook) -> str:
-    if not hook.escape:
-        return "yes"
+def _covered(hook: Hook, coverage: Coverage) -> str:
+    if coverage is not Coverage.NO:
+        return coverage
     return "no (exec form)" if hook.args is not None else f"no ({hook.shell or hook.type})"
 
 
@@ -288,8 +340,10 @@ def _timeout(hook: Hook) -> str:
     return "" if hook.timeout_s is None else f"{hook.timeout_s:g} s"
 
 
-def _limit_text(limits: Limits, hook: Hook) -> str:
-    return "" if hook.escape else format_duration(limits.timeout_ms * 1e6)
+def _limit_text(found: Examination, hook: Hook) -> str:
+    if found.coverage[hook] in (Coverage.NO, Coverage.NEVER_RUNS):
+        return ""
+    return format_duration(found.limits[hook].timeout_ms * 1e6)
 
 
 def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
