@@ -45,12 +45,11 @@ def look(what: Reading, limits: ContractLimits) -> StatusView:
     """Ask the store and the service how it stands."""
     with open_reader(what.paths.store) as store:
         summary = store.status(what.records.since_ns, what.now_ns)
-    mode = limits.contract.values["mode"]
     return StatusView(
         summary=summary,
         service=_service(what),
-        mode=str(mode.parsed),
-        contract_origin=mode.origin,
+        mode=str(limits.contract.enforcement),
+        contract_origin=limits.contract.origin,
         contract_error=limits.error,
         window=what.window,
         sample=what.sample,

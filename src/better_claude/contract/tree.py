@@ -103,6 +103,13 @@ class Contract:
         """What limits do where no hook's own terms say otherwise."""
         return Enforcement(str(self.values["mode"].parsed))
 
+    @property
+    def origin(self) -> str:
+        """The last file that says anything, or ``BUILT_IN`` where none does."""
+        said = [value.origin for value in self.values.values()]
+        said += [terms.origin for terms in self.hooks]
+        return next((origin for origin in reversed(said) if origin != BUILT_IN), BUILT_IN)
+
     def event_names(self) -> Iterator[str]:
         """Yield the events that have a limit of their own."""
         for name in self.values:

@@ -301,3 +301,16 @@ def test_a_broken_contract_as_a_record(call: Call, contract: Path) -> None:
     assert str(record["contract_error"]).startswith(str(contract))
     assert record["contract"] == "built-in"
     assert "contract show" in call("status")[2]
+
+
+@pytest.mark.parametrize(
+    "text", ['mode = "enforce"', '[hook."guard.py"]\ntimeout = "9s"', '[memory]\nhook = "9MB"']
+)
+def test_status_names_the_contract_that_says_anything(
+    call: Call, contract: Path, text: str
+) -> None:
+    contract.write_text("# nothing yet\n")
+    assert "contract  enforce · built-in" in call("status")[1]
+    contract.write_text(text)
+    assert f"contract  enforce · {contract}" in call("status")[1]
+    assert records(call("status", "--json")[1])[0]["contract"] == str(contract)
