@@ -14,6 +14,7 @@ from pathlib import Path
 from better_claude.errors import UsageError
 from better_claude.model import Mode, Outcome, Source
 from better_claude.paths import Paths
+from better_claude.show.cells import OUTCOME_OF_WORD
 from better_claude.show.jsonl import json_line
 from better_claude.show.moment import parse_moment
 from better_claude.show.screen import Screen
@@ -55,9 +56,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     which.add_argument("--event", metavar="EVENT", default="", help="an event such as PreToolUse")
     which.add_argument("--session", metavar="ID", default="", help="how its id begins")
-    which.add_argument(
-        "--outcome", type=Outcome, choices=list(Outcome), metavar="OUTCOME", help=", ".join(Outcome)
-    )
+    which.add_argument("--outcome", type=_outcome, metavar="OUTCOME", help=", ".join(Outcome))
     which.add_argument(
         "--source",
         type=Source,
@@ -66,6 +65,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="launcher (measured by us, the default) or transcript (imported history)",
     )
+
+
+def _outcome(text: str) -> Outcome:
+    """Read an outcome as records name it, or as the tables do."""
+    try:
+        return OUTCOME_OF_WORD.get(text) or Outcome(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of: {', '.join(Outcome)}") from None
 
 
 def positive(text: str) -> int:

@@ -19,6 +19,8 @@ _WORDS = {
     Outcome.LOST: ("lost", WARN),
     Outcome.UNKNOWN: ("unknown", QUIET),
 }
+# What the tables print, for who asks for it again.
+OUTCOME_OF_WORD = {word: value for value, (word, _) in _WORDS.items()}
 
 
 def count(number: int) -> str:

@@ -314,3 +314,18 @@ def test_status_names_the_contract_that_says_anything(
     contract.write_text(text)
     assert f"contract  enforce · {contract}" in call("status")[1]
     assert records(call("status", "--json")[1])[0]["contract"] == str(contract)
+
+
+def test_an_outcome_goes_by_both_of_its_names(state: Path, call: Call) -> None:
+    with Writer.open(state / "store.db") as writer:
+        writer.commit([run(50, GUARD, 5, outcome=Outcome.OVER_MEMORY)])
+    for name in ("memory", "over_memory"):
+        assert numbers(call("runs", "--json", "--outcome", name)[1]) == {50}
+
+
+def test_an_unknown_outcome_lists_those_there_are(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        call("runs", "--outcome", "slow")
+    assert f"'slow' is none of: {', '.join(Outcome)}" in capsys.readouterr().err
