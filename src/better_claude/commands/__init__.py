@@ -99,6 +99,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="example: better-claude run -- claude",
     )
     parser.add_argument("--version", action="version", version=f"better-claude {__version__}")
+    chosen: argparse.ArgumentParser = parser
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, module_name, summary in VERBS:
         child = verbs.add_parser(
@@ -108,4 +109,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             module: Verb = importlib.import_module(f"better_claude.commands.{module_name}")
             child.set_defaults(verb_module=module)
             module.prepare_parser(child)
-    return parser.parse_args(arguments)
+            chosen = child
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # Said by the verb, whose own help lists what it takes.
+        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args

@@ -51,3 +51,13 @@ def test_a_full_disk_is_no_traceback() -> None:
     assert done.returncode == 1
     assert done.stderr.endswith("[system-error]\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["runs", "--bogus"], ["--bogus", "runs"], ["runs", "extra"]])
+def test_an_unknown_option_points_to_the_verbs_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith("See: better-claude runs --help\n")
