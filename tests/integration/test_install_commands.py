@@ -428,3 +428,18 @@ def test_many_installs_at_once_are_one(sandbox: Sandbox, settings: Path) -> None
     assert all("[settings-changed]" in error for error in errors if error)
     assert main(["uninstall"]) == 0
     assert settings.read_text() == MINE
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_settings_were_is_nobody_elses_business(
+    sandbox: Sandbox, call: Callable[..., Json]
+) -> None:
+    sandbox.paths.installs.mkdir(mode=0o755, parents=True)
+    call("install")
+    (record,) = sandbox.paths.installs.iterdir()
+    for folder in (sandbox.paths.installs, record):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    call("uninstall")
+    sandbox.paths.installs.rmdir()
+    call("install")
+    assert sandbox.paths.installs.stat().st_mode & 0o777 == 0o700

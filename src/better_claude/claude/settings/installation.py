@@ -136,7 +136,10 @@ def save(installs: Path, stored: StoredInstallation) -> None:
     fresh = installs / f".{folder.name}.new"
     try:
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700, parents=True)
+        # Each of them: parents=True makes the folders above with the usual mode.
+        installs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        installs.chmod(0o700)
+        fresh.mkdir(mode=0o700)
         if stored.original is not None:
             _write(fresh / _ORIGINAL, stored.original)
         _write(fresh / _WRITTEN, stored.written)
