@@ -8,7 +8,7 @@
 #include "supervision.h"
 
 /* The client writes the event as soon as it has started us: this long at most for a hook that is
- * quicker. On a busy machine 1 ms was too short (seen: 1 run in 40 without its event). */
+ * quicker. With ten sessions on two cores 1 ms was too short for 3 of 20 hooks. */
 #define LATE_EVENT_NS (10 * MS)
 #define LATE_EVENT_MAX ((uint64_t)1 << 20)
 /* More than this cannot lie in a stream's kernel buffers when its writer has ended. */
