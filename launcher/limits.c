@@ -164,13 +164,17 @@ static uint64_t polled_bytes(struct supervision *s, uint64_t now_ns)
 static uint64_t look_at_memory(struct supervision *s, uint64_t now_ns)
 {
     struct run *run = s->job->run;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     os_list_tree(&tree, 0);
     if (tree.count > run->processes)
         run->processes = tree.count;
     bool charged = s->cgroup >= 0 && os_cgroup_private_bytes(s->cgroup, &bytes);
-    if (!charged)
-        bytes = polled_bytes(s, now_ns);
+    /* The kernel adds a cgroup's memory up when enough has changed: a small tree may still read zero. */
+    if (!charged || bytes < SHARING_MATTERS) {
+        uint64_t polled = polled_bytes(s, now_ns);
+        charged = charged && bytes >= polled;
+        bytes = charged ? bytes : polled;
+    }
     if (bytes > run->anon_peak_bytes) {
         run->anon_peak_bytes = bytes;
         run->anon_source = charged ? "cgroup" : "statm";
