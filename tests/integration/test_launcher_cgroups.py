@@ -8,18 +8,21 @@ polled, trees ended by signals.
 
 import os
 import shlex
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.launcher_driver import ROOT, Client, compile_c, survivors, wait_until, write_policy
+from tests.sandbox import Sandbox
 
 from better_claude.model import Run
-from better_claude.service.cgroups import CgroupSweeper, _own_cgroup, _reach
+from better_claude.service.cgroups import LEAF, CgroupSweeper, _own_cgroup, _reach
+from better_claude.service.start import service_command
 
 MB = 1 << 20
 SLACK_NS = 1_500_000_000
@@ -192,3 +195,47 @@ def test_refusal_by_the_kernel_harms_nothing(client: Client, place: Place) -> No
     assert cgroup_of(finished.stdout) == cgroup_of(Path("/proc/self/cgroup").read_bytes())
     assert (finished.status, check_gone(client, place).anon_source) == (0, "statm")
     assert not list(folder.glob("run-*"))
+
+
+@contextmanager
+def service_in(subtree: Path, sandbox: Sandbox, usable: bool) -> Iterator[None]:
+    """Run the service in a leaf of ``subtree``, as systemd does."""
+    leaf = subtree / LEAF
+    if usable:
+        leaf.mkdir()
+    process = subprocess.Popen(
+        [*service_command(), "--background"],
+        env=sandbox.environ(),
+        preexec_fn=(lambda: move_to(leaf)) if usable else None,  # noqa: PLW1509
+    )
+    try:
+        # An emulated machine needs half a minute.
+        assert wait_until(sandbox.paths.service_info.exists, 60)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        for folder in (subtree / "hooks", leaf):
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+
+
+def move_to(cgroup: Path) -> None:
+    (cgroup / "cgroup.procs").write_text("0")
+
+
+def test_service_in_a_leaf_gives_hooks_cgroups(
+    client: Client, sandbox: Sandbox, place: Place
+) -> None:
+    with service_in(place.folder, sandbox, place.usable):
+        policy = sandbox.paths.policy.read_text()
+        log = sandbox.paths.service_log.read_text()
+        finished = client.hook("cat /proc/self/cgroup; sleep 0.05")
+        end = client.last()
+    own = cgroup_of(Path("/proc/self/cgroup").read_bytes())
+    hooks = place.folder / "hooks"
+    assert (f"cgroup={hooks} cgroup_from={place.reach} *" in policy) is place.counts_memory
+    assert (f"hooks get cgroups of their own in {hooks}" in log) is place.counts_memory
+    assert ("no memory controller" in log) is (place.usable and not place.counts_memory)
+    assert cgroup_of(finished.stdout).endswith(f"hooks/run-{end.run}") is place.counts_memory
+    assert (cgroup_of(finished.stdout) == own) is not place.counts_memory
