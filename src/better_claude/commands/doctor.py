@@ -36,6 +36,7 @@ from better_claude.hook_names import hook_name
 from better_claude.launcher import built_launcher
 from better_claude.paths import Paths
 from better_claude.service.state import service_state
+from better_claude.show.cells import plural
 from better_claude.show.jsonl import json_line
 from better_claude.show.screen import Screen
 from better_claude.show.table import Column, Room, lay_out, to_lines
@@ -297,7 +298,11 @@ def _print_text(found: Examination, places: Places, is_quiet: bool) -> None:
     if not is_quiet:
         screen.write_lines(_hook_lines(found, screen))
     screen.write_lines(_finding_lines(found.findings))
-    counts = [sum(one.severity is severity for one in found.findings) for severity in Severity]
+    nouns = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "hint"}
+    counts = [
+        plural(sum(one.severity is severity for one in found.findings), noun)
+        for severity, noun in nouns.items()
+    ]
     coverages = [found.coverage[hook] for hook in found.inventory.hooks]
     told = [f"{coverages.count(Coverage.YES)} covered"]
     told += [
@@ -307,8 +312,8 @@ def _print_text(found: Examination, places: Places, is_quiet: bool) -> None:
     ]
     sys.stdout.flush()
     print(
-        f"{len(found.inventory.hooks)} hooks in {places.project}, {', '.join(told)};"
-        f" {counts[0]} errors, {counts[1]} warnings, {counts[2]} hints",
+        f"{plural(len(found.inventory.hooks), 'hook')} in {places.project}, {', '.join(told)};"
+        f" {', '.join(counts)}",
         file=sys.stderr,
     )
 
