@@ -24,7 +24,7 @@ SOURCES := pyproject.toml hatch_build.py README.md LICENSE \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run install test suites lint bench fuzz clean
+.PHONY: help run install test suites lint bench fuzz vm clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,13 @@ fuzz: $(STAMPS)/install $(STAMPS)/dev ## the launcher's parsers, longer than CI 
 	@.ci/system-packages fuzz
 	BETTER_CLAUDE_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/python -m pytest tests/integration -k fuzz \
 	  --timeout 0 -s $(PYTEST_ARGS)
+
+# The machine sees this file system read-only: the first run builds what the second one needs.
+vm: $(STAMPS)/install $(STAMPS)/dev ## hooks in delegated cgroups, in a virtual machine with a memory controller
+	@.ci/system-packages vm
+	$(BIN)/python -m pytest -q tests/integration/test_launcher_cgroups.py
+	CACHE="$(CACHE)" tests/vm/boot env CGROUP_UNDER_TEST=/sys/fs/cgroup/delegated PYTHONDONTWRITEBYTECODE=1 \
+	  "$(abspath $(BIN))/python" -m pytest -p no:cacheprovider tests/integration/test_launcher_cgroups.py
 
 clean: ## remove what the other targets made; never your records
 	rm -rf "$(VENV)" "$(CACHE)" build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
